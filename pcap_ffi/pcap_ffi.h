@@ -1,0 +1,45 @@
+/* The shapes that records.c, savefile.c and buffers.c offer. */
+#ifndef PCAP_FFI_PCAP_FFI_H
+#define PCAP_FFI_PCAP_FFI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A packet record is a 16-octet header and the packet: pcap-savefile(5); here always
+ * little-endian with nanoseconds. */
+#define RECORD_HEADER 16
+
+/* What libpcap refuses to read more than, for most link types: a record above it
+ * would end the reader (MAXIMUM_SNAPLEN in libpcap's pcap-int.h). */
+#define CAPLEN_MAX 262144
+
+/* Octets that are read from a savefile at once. */
+#define SAVEFILE_BEGINNING_MAX 262144
+
+/* How savefile_read ended. */
+#define SAVEFILE_FULL 1 /* the buffer is; the next record waits */
+#define SAVEFILE_WAITS 0 /* the stream has no more now */
+#define SAVEFILE_END (-1)
+#define SAVEFILE_FAILED (-2) /* savefile_error() says why */
+
+/* records.c */
+int64_t records_count(const uint8_t *records, size_t length, size_t *at);
+void records_to_microseconds(uint8_t *records, size_t length);
+size_t records_truncate(uint8_t *records, size_t length, uint32_t snaplen);
+size_t records_whole(const uint8_t *records, size_t length, size_t limit);
+
+/* savefile.c */
+struct savefile;
+struct savefile *savefile_open(int fd, const char *beginning, size_t length,
+                               char *errbuf);
+void savefile_close(struct savefile *file);
+int savefile_linktype(const struct savefile *file);
+const char *savefile_error(struct savefile *file);
+int savefile_read(struct savefile *file, uint8_t *out, size_t capacity, size_t *used,
+                  uint32_t *count, int64_t age_ns);
+
+/* buffers.c */
+void *buffer_alloc(size_t size);
+void buffer_free(void *memory);
+
+#endif
