@@ -1,0 +1,189 @@
+"""The command pcap-zmq-send: flags to SendConfig."""
+
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pcap_zmq import options
+from pcap_zmq.cli.options import (
+    duration,
+    number,
+    quantity_option,
+    rate,
+    size,
+)
+from pcap_zmq.cli.running import common_options, run
+
+if TYPE_CHECKING:
+    from pcap_zmq.tools.send import Send, SourceOptions
+
+NFLOG_PREFIX = "nflog:"
+PCAP_PREFIX = "pcap:"
+CODECS = ("zlib", "zstd", "lz4", "none")
+
+
+@click.command("send", context_settings={"max_content_width": 100})
+@click.argument("source")
+@click.argument("endpoint")
+@click.option("--bind", is_flag=True, help="Listen on ENDPOINT; the receiver connects.")
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="What the receiver calls this sender. [default: the host's name]",
+)
+@quantity_option(
+    "--batch-bytes", size(options.BATCH_BYTES), "Octets of a batch at most."
+)
+@quantity_option(
+    "--batch-age",
+    duration(options.BATCH_AGE_NS),
+    "How long a packet waits for others to travel with.",
+)
+@quantity_option(
+    "--low-watermark",
+    rate(options.LOW_WATERMARK),
+    "Compress while more than this comes in; 0: never.",
+)
+@quantity_option(
+    "--high-watermark",
+    rate(options.HIGH_WATERMARK),
+    "Drop what exceeds this; 0: never. A savefile waits instead.",
+)
+@click.option(
+    "--codec",
+    type=click.Choice(CODECS),
+    default="zlib",
+    show_default=True,
+    help="How to compress.",
+)
+@click.option(
+    "--level",
+    type=int,
+    help="How hard to compress: zlib 0 to 3 [1], zstd 1 to 19 [1], lz4 0 to 12 [0].",
+)
+@quantity_option(
+    "--send-queue",
+    size(options.SEND_QUEUE),
+    "Octets held for a receiver that is away or slow; beyond, the newest are dropped.",
+)
+@quantity_option(
+    "--linger",
+    duration(options.LINGER_NS),
+    "After SIGTERM or SIGINT: how long to go on delivering what is held.",
+)
+@click.option("--user", metavar="NAME", help="Give up root for this user once open.")
+@quantity_option(
+    "--report", duration(options.REPORT_NS), "How often to log a line; 0: never."
+)
+@quantity_option(
+    "--snaplen", size(options.SNAPLEN), "NFLOG: octets kept per packet at most."
+)
+@quantity_option(
+    "--nlbufsiz", size(options.NLBUFSIZ), "NFLOG: octets the kernel gathers at most."
+)
+@quantity_option(
+    "--qthreshold",
+    number(options.QTHRESHOLD),
+    "NFLOG: packets the kernel gathers at most; a rule's own threshold may be lower.",
+)
+@quantity_option(
+    "--qtimeout",
+    number(options.QTIMEOUT_CS),
+    "NFLOG: hundredths of a second the kernel holds a packet at most. "
+    "[default: half of the batch age]",
+    default=None,
+)
+@quantity_option(
+    "--rcvbuf",
+    size(options.RCVBUF),
+    "NFLOG: octets that may wait in the kernel for this program.",
+)
+@common_options
+def send(source: str, endpoint: str, log_level: str, **flags: Any) -> None:
+    """Send packets from SOURCE to the pcap-zmq-recv at ENDPOINT.
+
+    SOURCE is NFLOG groups (0,1 or nflog:0,1), or a pcap or pcapng savefile, gzipped or
+    not (a path, pcap:PATH, or - for standard input). ENDPOINT is tcp://HOST:PORT or
+    ipc://PATH.
+
+    Packets are kept until the receiver has written them; reconnects are tried for ever.
+    SIGTERM and SIGINT deliver what is held, say goodbye and print the totals. Exit
+    codes: 0 done, 1 failed while running, 2 usage, 3 permission, 4 peer or format.
+    """
+    run(lambda: _make(source, endpoint, flags), log_level)
+
+
+def _make(source: str, endpoint: str, flags: dict[str, Any]) -> "Send":
+    # Here, so that --help does not load ZeroMQ.
+    from pcap_zmq.formats.codec import Codec
+    from pcap_zmq.tools.send import NflogOptions, SavefileOptions, Send, SendConfig
+
+    nflog = {
+        "snaplen": flags.pop("snaplen"),
+        "nlbufsiz": flags.pop("nlbufsiz"),
+        "qthreshold": flags.pop("qthreshold"),
+        "qtimeout_cs": flags.pop("qtimeout"),
+        "rcvbuf": flags.pop("rcvbuf"),
+    }
+    groups = parse_groups(source)
+    chosen: SourceOptions = (
+        SavefileOptions(source.removeprefix(PCAP_PREFIX))
+        if groups is None
+        else NflogOptions(groups, **nflog)
+    )
+    if flags["name"] is None:
+        del flags["name"]
+    return Send(
+        SendConfig(
+            chosen,
+            endpoint,
+            codec=Codec[flags.pop("codec").upper()],
+            batch_age_ns=flags.pop("batch_age"),
+            linger_ns=flags.pop("linger"),
+            report_ns=flags.pop("report"),
+            **flags,
+        )
+    )
+
+
+def parse_groups(source: str) -> tuple[int, ...] | None:
+    """The NFLOG groups that SOURCE names; None where it names a savefile."""
+    if source == "-" or source.startswith(PCAP_PREFIX):
+        return None
+    is_path = not source.startswith(NFLOG_PREFIX) and _exists(source)
+    if is_path:
+        return None
+    text = source.removeprefix(NFLOG_PREFIX)
+    if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
+        raise click.BadParameter(
+            f"{source!r} is neither NFLOG groups (0,1 or nflog:0,1) nor a savefile "
+            "that exists",
+            param_hint="SOURCE",
+        )
+    groups = tuple(int(group) for group in text.split(","))
+    for group in groups:
+        if group > options.GROUP.maximum:
+            raise click.BadParameter(
+                f"NFLOG group {group} is above {options.GROUP.maximum}",
+                param_hint="SOURCE",
+            )
+    if len(set(groups)) < len(groups):
+        raise click.BadParameter(f"{source!r} names a group twice", param_hint="SOURCE")
+    return groups
+
+
+def _exists(path: str) -> bool:
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return False
+    # A folder called "5" shall not hide group 5.
+    return not stat.S_ISDIR(mode) or not path.isdigit()
+
+
+def main() -> None:
+    """The entry point of pcap-zmq-send."""
+    send(prog_name="pcap-zmq-send")

@@ -1,0 +1,75 @@
+"""What is counted, by reason: docs/counters.md says what each number means.
+ All counts are of packets and cumulative, unless the name says otherwise. For a sender,
+at any instant: received == acknowledged + held + the sum of dropped, and what the
+kernel logged is received + missed. For a receiver: received == written + held +
+dropped.
+"""
+
+import enum
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+class Reason(enum.Enum):
+    """Why a packet that reached us went no further."""
+
+    NOT_IP = "not_ip"
+    HIGH_WATERMARK = "high_watermark"
+    SEND_QUEUE_FULL = "send_queue_full"
+    SHUTDOWN = "shutdown"
+    LINKTYPE = "linktype"
+    MALFORMED = "malformed"
+    NO_READER = "no_reader"
+
+
+@dataclass(slots=True)
+class SenderCounters:
+    """The sending end, from the kernel or a file to the receiver's acknowledgement."""
+
+    received: int = 0
+    missed: int = 0
+    missed_tail: int = 0
+    """Estimated: lost after the last packet seen, so that no gap tells them yet."""
+    overruns: int = 0
+    """Times, not packets, that the kernel's buffer was full."""
+    truncated_datagrams: int = 0
+    malformed_messages: int = 0
+    stamped_here: int = 0
+    """Packets whose time is when they were read, since the kernel gave none."""
+    dropped: Counter[Reason] = field(default_factory=Counter)
+    acknowledged: int = 0
+    raw_bytes: int = 0
+    """Packet records that entered the encoder and were not dropped by it."""
+    payload_bytes: int = 0
+    """What became of them on the wire."""
+    compressed_batches: int = 0
+    batches: int = 0
+    reconnects: int = 0
+
+    @property
+    def logged(self) -> int:
+        """What the kernel logged, as far as is known."""
+        return self.received + self.missed + self.missed_tail
+
+
+@dataclass(slots=True)
+class ReceiverCounters:
+    """The receiving end, from the socket to the output."""
+
+    received: int = 0
+    written: int = 0
+    written_bytes: int = 0
+    payload_bytes: int = 0
+    raw_bytes: int = 0
+    repeated: int = 0
+    """Packets that came again after a reconnect and were passed over."""
+    dropped: Counter[Reason] = field(default_factory=Counter)
+    malformed_messages: int = 0
+    unsupported_messages: int = 0
+    """Of a wire version that this program does not speak."""
+    uncalled_messages: int = 0
+    """From peers that said no hello, or beyond what they were allowed."""
+    readers: int = 0
+    """Readers that opened the FIFO so far."""
+    replayed: int = 0
+    """Packets that a reader had left unread and that the next one got."""

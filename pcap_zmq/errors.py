@@ -1,0 +1,65 @@
+"""What can go wrong, each with what, on what, why and what to do."""
+
+
+class PcapZmqError(Exception):
+    """Every error of ours; never raised itself."""
+
+
+class ConfigError(PcapZmqError, ValueError):
+    """Asked for the impossible; names the option, its value and its bound."""
+
+
+class FormatError(PcapZmqError, ValueError):
+    """Bytes do not fit a format."""
+
+
+class SavefileError(FormatError):
+    """A file or stream that is no savefile, or ends in the middle of a packet."""
+
+
+class WireError(FormatError):
+    """A message that docs/wire.md does not explain."""
+
+
+class UnsupportedVersionError(WireError):
+    """A message of a wire version that this program does not speak."""
+
+
+class EdgeError(PcapZmqError):
+    """The world said no."""
+
+
+class NflogError(EdgeError):
+    """The kernel refused an NFLOG socket or an option of it."""
+
+
+class NflogPermissionError(NflogError, PermissionError):
+    """No CAP_NET_ADMIN, or another process holds the group."""
+
+
+class NflogUnavailableError(NflogError):
+    """This build or this host has no libnetfilter_log."""
+
+
+class OutputError(EdgeError):
+    """The FIFO or file that packets are written to."""
+
+
+class OutputPermissionError(OutputError, PermissionError):
+    """The output may not be made or written."""
+
+
+class InputError(EdgeError):
+    """The savefile that packets are read from cannot be opened or read."""
+
+
+class InputPermissionError(InputError, PermissionError):
+    """The savefile may not be read."""
+
+
+class PrivilegeError(EdgeError, PermissionError):
+    """Root could not be given up, or not for good."""
+
+
+class TransportError(EdgeError):
+    """ZeroMQ refused an endpoint or a message."""

@@ -1,0 +1,537 @@
+"""Who may send what when: the two ends of the link, without socket or clock.
+
+Specification: docs/wire.md.
+ Theory of operation. A connection delivers in order and loses nothing, until it breaks,
+when it loses an unknown end of what was under way in either direction. So a sender
+keeps every batch until the receiver has said that it is written, and numbers them. On
+each new connection it says HELLO; the answer, WELCOME, names the batch that the
+receiver wants next, and from there the sender goes on. The receiver takes only the
+batch that it wants next: an earlier one is a repetition, a later one means that
+something was lost, which another WELCOME mends.
+ A window bounds what a sender has under way. The receiver shares its queue out as
+windows and may lower one at any time; a sender says in each message which window it
+goes by, and until it has said so the receiver reserves the larger one. A sender may
+begin its last batch as long as anything of the window is left, so a window may be
+exceeded by less than one batch.
+
+    sender       connected          WELCOME            depart, all acknowledged
+      DOWN  ──────────────► GREETING ───────► UP ────────────────────────────► LEAVING
+       ▲                        │             │          FAREWELL                 │
+       └──── disconnected ──────┴─────────────┘             GONE ◄────────────────┘
+"""
+
+import enum
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
+from pcap_zmq.formats import wire
+from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
+from pcap_zmq.packet import EncodedBatch
+
+HEARTBEAT_NS = 1_000_000_000
+"""A link on which nothing else was said says this much, so that both ends know."""
+
+PATIENCE_NS = 5_000_000_000
+"""After this long without any reply the sender greets (or takes its leave) again."""
+
+SILENCE_NS = 15_000_000_000
+"""A sender not heard for this long gives its window back; its place is kept."""
+
+STREAMS_MAX = 4096
+"""Streams that a receiver remembers: beyond, the longest unheard is forgotten."""
+
+
+class State(enum.Enum):
+    """Where a sender stands."""
+
+    DOWN = "no connection"
+    GREETING = "waiting for a welcome"
+    UP = "up"
+    LEAVING = "waiting for a farewell"
+    GONE = "gone"
+
+
+@dataclass(slots=True)
+class _Held:
+    sequence: int
+    batch: EncodedBatch
+    cost: int
+
+
+class SenderLink:
+    """The sending end: holds at most `queue_bytes`, each batch until it is written."""
+
+    def __init__(
+        self,
+        stream: StreamId,
+        name: str,
+        linktype: int,
+        queue_bytes: int,
+        counters: SenderCounters,
+    ) -> None:
+        self.state = State.DOWN
+        self.held_bytes = 0
+        self.held_packets = 0
+        self.window = 0
+        self._stream = stream
+        self._name = name.encode()[: wire.NAME_MAX]
+        self._linktype = linktype
+        self._queue_bytes = queue_bytes
+        self._counters = counters
+        self._held: deque[_Held] = deque()
+        self._last_sequence = 0
+        self._next_to_send = 1
+        self._under_way = 0
+        self._leaving = False
+        self._said_window = 0
+        self._speak_up = False
+        self._spoke_ns = 0
+        self._heard_ns = 0
+
+    # What happened, told by the edge.
+
+    def connected(self, now_ns: int) -> None:
+        """A connection is there: what was under way on the last one is unknown."""
+        if self.state is not State.GONE:
+            self._turn_to(State.GREETING, now_ns)
+
+    def disconnected(self) -> None:
+        """The connection is gone."""
+        if self.state is not State.GONE:
+            self.state = State.DOWN
+
+    def receive(self, reply: Reply, now_ns: int) -> None:
+        """A reply came. One for another stream, or that acknowledges what was never
+        sent, is passed over."""
+        if reply.stream != self._stream or reply.written > self._last_sequence:
+            return
+        self._heard_ns = now_ns
+        self._acknowledge(reply.written)
+        if reply.type is ReplyType.FAREWELL and self.state is State.LEAVING:
+            # What the receiver has is its to deliver now.
+            self._acknowledge(min(reply.next - 1, self._last_sequence))
+            self.state = State.GONE
+        elif reply.type is ReplyType.WELCOME and self.state in {
+            State.GREETING,
+            State.UP,
+        }:
+            self.state = State.UP
+            self.window = reply.window
+            self._go_back(reply.next)
+        elif self.state is State.UP:
+            self.window = reply.window
+
+    def offer(self, batch: EncodedBatch) -> bool:
+        """Takes the batch for delivery; False when the queue has no room for it."""
+        cost = wire.cost_of(len(batch.payload))
+        if self._held and self.held_bytes + cost > self._queue_bytes:
+            return False
+        self._last_sequence += 1
+        self._held.append(_Held(self._last_sequence, batch, cost))
+        self.held_bytes += cost
+        self.held_packets += batch.count
+        return True
+
+    def depart(self) -> None:
+        """No more batches: says goodbye once all that is held is acknowledged."""
+        self._leaving = True
+
+    def leave_now(self, now_ns: int) -> None:
+        """Says goodbye at once, held or not."""
+        self._leaving = True
+        if self.state is State.UP:
+            self._turn_to(State.LEAVING, now_ns)
+
+    def abandon(self) -> int:
+        """Gives up what is held, counted as dropped; returns how many packets."""
+        dropped = self.held_packets
+        self._counters.dropped[Reason.SHUTDOWN] += dropped
+        self._held.clear()
+        self.held_packets = self.held_bytes = 0
+        return dropped
+
+    # What to do, asked by the edge.
+
+    def outgoing(self, now_ns: int) -> Message | None:
+        """The next message to put on the connection; None when there is none now."""
+        message = self._next_message(now_ns)
+        if message is not None:
+            self._spoke_ns = now_ns
+            self._said_window = self.window
+        return message
+
+    def due(self) -> int | None:
+        """When the link has something to say, unless it speaks before (mono_ns)."""
+        match self.state:
+            case State.GREETING | State.LEAVING:
+                return (
+                    self._spoke_ns if self._speak_up else self._heard_ns + PATIENCE_NS
+                )
+            case State.UP:
+                return min(self._spoke_ns + HEARTBEAT_NS, self._heard_ns + PATIENCE_NS)
+        return None
+
+    def _turn_to(self, state: State, now_ns: int) -> None:
+        """Enters a state that begins with saying something."""
+        self.state = state
+        self._speak_up = True
+        self._heard_ns = now_ns
+
+    def _next_message(self, now_ns: int) -> Message | None:
+        if self.state in {State.DOWN, State.GONE}:
+            return None
+        if now_ns >= self._heard_ns + PATIENCE_NS:
+            # The receiver is another one by now, or has forgotten us.
+            leaving = self.state is State.LEAVING
+            self._turn_to(State.LEAVING if leaving else State.GREETING, now_ns)
+        elif self.state is State.UP and self._leaving and not self._held:
+            self._turn_to(State.LEAVING, now_ns)
+        if self.state is State.UP:
+            return self._next_when_up(now_ns)
+        if self._speak_up:
+            self._speak_up = False
+            greeting = self.state is State.GREETING
+            return self._say(MessageType.HELLO if greeting else MessageType.GOODBYE)
+        return None
+
+    def _next_when_up(self, now_ns: int) -> Message | None:
+        if self._may_send():
+            return self._send_next()
+        quiet = now_ns >= self._spoke_ns + HEARTBEAT_NS
+        if quiet or self._said_window != self.window:
+            return self._say(MessageType.HEARTBEAT)
+        return None
+
+    def _may_send(self) -> bool:
+        return (
+            self._next_to_send <= self._last_sequence and self._under_way < self.window
+        )
+
+    def _send_next(self) -> Message:
+        # Held batches are numbered without a gap, so a number tells the place.
+        held = self._held[self._next_to_send - self._held[0].sequence]
+        self._next_to_send += 1
+        self._under_way += held.cost
+        return Message(
+            type=MessageType.BATCH,
+            stream=self._stream,
+            sequence=held.sequence,
+            window=self.window,
+            linktype=held.batch.linktype,
+            count=held.batch.count,
+            codec=held.batch.codec,
+            raw_length=held.batch.raw_length,
+            totals=wire.encode_totals(self._counters),
+            payload=held.batch.payload,
+        )
+
+    def _say(self, message_type: MessageType) -> Message:
+        return Message(
+            type=message_type,
+            stream=self._stream,
+            sequence=self._first_unacknowledged(),
+            window=self.window,
+            linktype=self._linktype,
+            totals=wire.encode_totals(self._counters),
+            payload=self._name if message_type is MessageType.HELLO else b"",
+        )
+
+    def _first_unacknowledged(self) -> int:
+        return self._held[0].sequence if self._held else self._last_sequence + 1
+
+    def _acknowledge(self, written: int) -> None:
+        while self._held and self._held[0].sequence <= written:
+            held = self._held.popleft()
+            self.held_bytes -= held.cost
+            self.held_packets -= held.batch.count
+            self._counters.acknowledged += held.batch.count
+            if held.sequence < self._next_to_send:
+                self._under_way -= held.cost
+        self._next_to_send = max(self._next_to_send, self._first_unacknowledged())
+
+    def _go_back(self, sequence: int) -> None:
+        """The next batch to send is this one, if it is still held."""
+        first = self._first_unacknowledged()
+        self._next_to_send = min(max(sequence, first), self._last_sequence + 1)
+        self._under_way = sum(
+            held.cost for held in self._held if held.sequence < self._next_to_send
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Which batch of which stream has been written."""
+
+    stream: StreamId
+    sequence: int
+
+
+@dataclass(slots=True)
+class Stream:
+    """What a receiver knows of one run of one sender."""
+
+    id: StreamId
+    name: str
+    peer: bytes
+    """The connection that it is on: ZeroMQ's routing id."""
+    next: int
+    written: int
+    linktype: int
+    heard_ns: int
+    window: int = 0
+    reserved: int = 0
+    """The largest window that the sender may still go by."""
+    held_bytes: int = 0
+    totals: bytes = wire.NO_TOTALS
+    has_left: bool = False
+    is_here: bool = True
+    """Connected as far as is known, so that it has a share of the queue."""
+    owes: ReplyType | None = None
+    spoke_ns: int = 0
+    resume_wanted: bool = False
+    """A batch was missing, and the sender has been told so."""
+    costs: deque[tuple[int, int]] = field(default_factory=deque)
+    """Number and cost of each batch that is held."""
+
+
+class ReceiverLink:
+    """The receiving end: takes each batch of each sender once, in its order."""
+
+    def __init__(
+        self, started_ns: int, queue_bytes: int, counters: ReceiverCounters
+    ) -> None:
+        self.streams: OrderedDict[StreamId, Stream] = OrderedDict()
+        self._started_ns = started_ns
+        self._queue_bytes = queue_bytes
+        self._counters = counters
+        self._by_peer: dict[bytes, Stream] = {}
+        self._runs: dict[bytes, StreamId] = {}
+        self._talkative: set[StreamId] = set()
+        self._is_uneven = False
+        self._checked_ns = 0
+
+    def receive(
+        self, peer: bytes, message: Message, now_ns: int
+    ) -> EncodedBatch | None:
+        """A message came on a connection. Returns the batch where it brought a wanted
+        one; its receipt is for `written`."""
+        if message.type is MessageType.HELLO:
+            self._greet(peer, message, now_ns)
+            return None
+        stream = self._by_peer.get(peer)
+        if stream is None or stream.id != message.stream:
+            # Sent before the connection broke, and sent again after the hello.
+            self._counters.uncalled_messages += 1
+            return None
+        self._hear(stream, message, now_ns)
+        if message.type is MessageType.GOODBYE:
+            stream.has_left = True
+            self._dismiss(stream)
+            self._owe(stream, ReplyType.FAREWELL)
+        elif message.type is MessageType.BATCH:
+            return self._take(stream, message)
+        return None
+
+    def written(self, receipt: Receipt) -> None:
+        """A batch is in the output."""
+        stream = self.streams.get(receipt.stream)
+        if stream is None:
+            return
+        while stream.costs and stream.costs[0][0] <= receipt.sequence:
+            stream.held_bytes -= stream.costs.popleft()[1]
+        stream.written = max(stream.written, receipt.sequence)
+        self._owe(stream, ReplyType.ACK)
+
+    def lost(self, peer: bytes) -> None:
+        """A connection is gone."""
+        stream = self._by_peer.pop(peer, None)
+        if stream is not None:
+            self._dismiss(stream)
+
+    def outgoing(self, now_ns: int) -> Iterable[tuple[bytes, Reply]]:
+        """Every reply that is owed now, with the connection that it goes to."""
+        if now_ns >= self._checked_ns + HEARTBEAT_NS:
+            self._checked_ns = now_ns
+            self._look_around(now_ns)
+        if self._is_uneven:
+            self._share_out()
+        talkative, self._talkative = self._talkative, set()
+        for stream_id in talkative:
+            stream = self.streams.get(stream_id)
+            if stream is None or stream.owes is None:
+                continue
+            yield stream.peer, self._reply(stream, stream.owes, now_ns)
+
+    def due(self) -> int:
+        """When to speak or look around next (mono_ns)."""
+        return 0 if self._talkative else self._checked_ns + HEARTBEAT_NS
+
+    def have_all_left(self) -> bool:
+        """At least one sender was seen, and each said goodbye with all written."""
+        return bool(self.streams) and all(
+            stream.has_left and stream.written + 1 == stream.next and not stream.owes
+            for stream in self.streams.values()
+        )
+
+    def _greet(self, peer: bytes, message: Message, now_ns: int) -> None:
+        stream = self.streams.get(message.stream)
+        if stream is None:
+            stream = Stream(
+                id=message.stream,
+                name="",
+                peer=peer,
+                next=message.sequence,
+                written=message.sequence - 1,
+                linktype=message.linktype,
+                heard_ns=now_ns,
+            )
+            self.streams[message.stream] = stream
+            self._forget_oldest()
+        elif message.sequence > stream.next:
+            # Acknowledged by another receiver at the same address.
+            stream.next = message.sequence
+            stream.written = message.sequence - 1
+        self._supersede(message.stream)
+        stream.name = bytes(message.payload[: wire.NAME_MAX]).decode(errors="replace")
+        self._move(stream, peer)
+        stream.has_left = False
+        stream.is_here = True
+        # A window granted on an earlier connection binds nobody any more.
+        stream.window = stream.reserved = 0
+        self._hear(stream, message, now_ns)
+        self._share_out()
+        self._owe(stream, ReplyType.WELCOME)
+
+    def _supersede(self, run: StreamId) -> None:
+        """An earlier run of the same sender can say no goodbye any more."""
+        earlier = self._runs.get(run.sender)
+        if earlier is not None and earlier.started_ns < run.started_ns:
+            stream = self.streams.get(earlier)
+            if stream is not None:
+                stream.has_left = True
+                self._dismiss(stream)
+        self._runs[run.sender] = run
+
+    def _move(self, stream: Stream, peer: bytes) -> None:
+        """The stream is on this connection from now on, and nothing else is."""
+        other = self._by_peer.pop(peer, None)
+        if other is not None and other is not stream:
+            self._dismiss(other)
+        self._by_peer.pop(stream.peer, None)
+        stream.peer = peer
+        self._by_peer[peer] = stream
+
+    def _hear(self, stream: Stream, message: Message, now_ns: int) -> None:
+        stream.heard_ns = now_ns
+        stream.totals = message.totals
+        if message.window == stream.window < stream.reserved:
+            stream.reserved = stream.window
+            self._is_uneven = True
+        if not stream.is_here and not stream.has_left:
+            stream.is_here = True
+            self._is_uneven = True
+
+    def _take(self, stream: Stream, message: Message) -> EncodedBatch | None:
+        if message.sequence < stream.next:
+            self._counters.repeated += message.count
+            self._owe(stream, ReplyType.ACK)
+            return None
+        if message.sequence > stream.next:
+            if not stream.resume_wanted:
+                stream.resume_wanted = True
+                self._owe(stream, ReplyType.WELCOME)
+            return None
+        if stream.held_bytes and stream.held_bytes >= max(
+            stream.reserved, stream.window
+        ):
+            # More than it was ever allowed: a peer that keeps to no window.
+            self._counters.uncalled_messages += 1
+            return None
+        cost = wire.cost_of(len(message.payload))
+        stream.resume_wanted = False
+        stream.next += 1
+        stream.held_bytes += cost
+        stream.costs.append((message.sequence, cost))
+        return EncodedBatch(
+            linktype=message.linktype,
+            count=message.count,
+            codec=message.codec,
+            raw_length=message.raw_length,
+            payload=message.payload,
+            receipt=Receipt(stream.id, message.sequence),
+        )
+
+    def _reply(self, stream: Stream, reply_type: ReplyType, now_ns: int) -> Reply:
+        stream.owes = None
+        stream.spoke_ns = now_ns
+        return Reply(
+            type=reply_type,
+            stream=stream.id,
+            written=stream.written,
+            next=stream.next,
+            window=stream.window,
+            receiver_started_ns=self._started_ns,
+        )
+
+    def _owe(self, stream: Stream, reply_type: ReplyType) -> None:
+        """The strongest reply wins: an ACK says nothing that a WELCOME does not."""
+        if stream.owes is None or reply_type is not ReplyType.ACK:
+            stream.owes = reply_type
+        self._talkative.add(stream.id)
+
+    def _look_around(self, now_ns: int) -> None:
+        """Heartbeats for the quiet, and shares of the silent for the others."""
+        for stream in list(self._by_peer.values()):
+            if now_ns >= stream.heard_ns + SILENCE_NS:
+                self._dismiss(stream)
+            elif stream.has_left:
+                continue
+            elif now_ns >= stream.spoke_ns + HEARTBEAT_NS:
+                self._owe(stream, ReplyType.ACK)
+
+    def _dismiss(self, stream: Stream) -> None:
+        if stream.is_here:
+            stream.is_here = False
+            stream.window = stream.reserved = 0
+            self._is_uneven = True
+
+    def _share_out(self) -> None:
+        """Sets every window to a sender's share, as far as the queue allows now.
+
+        A share is a power of two of the queue, so that most comings and goings change
+        nobody's; and less than an equal part, so that a newcomer finds some left.
+        """
+        self._is_uneven = False
+        here = [stream for stream in self._by_peer.values() if stream.is_here]
+        if not here:
+            return
+        share = self._queue_bytes >> len(here).bit_length()
+        free = self._queue_bytes - sum(
+            max(stream.reserved, stream.window, stream.held_bytes) for stream in here
+        )
+        for stream in here:
+            bound = max(stream.reserved, stream.window, stream.held_bytes)
+            window = min(share, bound + free)
+            # One batch at a time is always allowed: any window above 0 is.
+            window = max(window, 1)
+            if window != stream.window:
+                free -= max(0, window - bound)
+                stream.reserved = max(stream.reserved, stream.window, window)
+                stream.window = window
+                self._owe(stream, ReplyType.ACK)
+
+    def _forget_oldest(self) -> None:
+        if len(self.streams) <= STREAMS_MAX:
+            return
+        oldest = min(
+            (stream for stream in self.streams.values() if not stream.is_here),
+            key=lambda stream: stream.heard_ns,
+            default=None,
+        )
+        if oldest is not None and not oldest.costs:
+            del self.streams[oldest.id]
+            self._by_peer.pop(oldest.peer, None)
+            if self._runs.get(oldest.id.sender) == oldest.id:
+                del self._runs[oldest.id.sender]

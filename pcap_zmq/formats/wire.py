@@ -1,0 +1,263 @@
+"""The messages between a sender and a receiver, as octets.
+
+Specification: docs/wire.md. A message of a sender has a header frame, and a payload
+frame where its type has one; a reply of a receiver is one frame.
+"""
+
+import enum
+import struct
+from dataclasses import dataclass
+
+from pcap_zmq.counters import Reason, SenderCounters
+from pcap_zmq.errors import UnsupportedVersionError, WireError
+from pcap_zmq.packet import Octets
+
+MAGIC = b"PZMQ"
+VERSION = 1
+
+_HEADER = struct.Struct(">4sBBBBIII16sQQQ128s")
+_TOTALS = struct.Struct(">16Q")
+_REPLY = struct.Struct(">4sBBHQ16sQQQQ")
+
+HEADER_LENGTH = _HEADER.size
+REPLY_LENGTH = _REPLY.size
+TOTALS_SLOTS = 16
+
+RAW_LENGTH_MAX = 16 << 20
+"""Most octets of packet records in a batch, as declared and after decompression."""
+
+MESSAGE_MAX = RAW_LENGTH_MAX + 4096
+"""Most octets of a frame; ZeroMQ cuts off a peer that sends a larger one."""
+
+SEQUENCE_MAX = (1 << 63) - 1
+"""Far beyond what any sender reaches, and safe to add to."""
+
+NAME_MAX = 255
+"""Most octets of a sender's name."""
+
+MESSAGE_COST = 512
+"""Octets that a batch costs against a window beyond its payload: both ends spend about
+this much on keeping track of it."""
+
+
+class MessageType(enum.IntEnum):
+    """What a sender says."""
+
+    HELLO = 0x01
+    BATCH = 0x02
+    HEARTBEAT = 0x03
+    GOODBYE = 0x04
+
+
+class ReplyType(enum.IntEnum):
+    """What a receiver says."""
+
+    WELCOME = 0x81
+    ACK = 0x82
+    FAREWELL = 0x84
+
+
+# The order of the slots is the wire's; slots that are not named here are zero.
+_PLAIN_SLOTS = (
+    "logged",
+    "missed",
+    "missed_tail",
+    "overruns",
+    "stamped_here",
+    "acknowledged",
+)
+_REASON_SLOTS = (
+    Reason.NOT_IP,
+    Reason.HIGH_WATERMARK,
+    Reason.SEND_QUEUE_FULL,
+    Reason.SHUTDOWN,
+)
+_SPARE_SLOTS = (0,) * (TOTALS_SLOTS - len(_PLAIN_SLOTS) - len(_REASON_SLOTS))
+
+NO_TOTALS = bytes(_TOTALS.size)
+
+
+@dataclass(frozen=True, slots=True)
+class SenderTotals:
+    """A sender's cumulative counters, as every message of its carries them."""
+
+    logged: int
+    missed: int
+    missed_tail: int
+    overruns: int
+    stamped_here: int
+    acknowledged: int
+    dropped: dict[Reason, int]
+
+
+def encode_totals(counters: SenderCounters) -> bytes:
+    """What the counters are now, as a header carries it."""
+    return _TOTALS.pack(
+        *(getattr(counters, name) for name in _PLAIN_SLOTS),
+        *(counters.dropped[reason] for reason in _REASON_SLOTS),
+        *_SPARE_SLOTS,
+    )
+
+
+def decode_totals(totals: bytes) -> SenderTotals:
+    """The counters in a header; 128 octets, whatever they are."""
+    slots = _TOTALS.unpack(totals)
+    plain = slots[: len(_PLAIN_SLOTS)]
+    reasons = slots[len(_PLAIN_SLOTS) :]
+    return SenderTotals(
+        **dict(zip(_PLAIN_SLOTS, plain, strict=True)),
+        dropped=dict(zip(_REASON_SLOTS, reasons, strict=False)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamId:
+    """One run of one sender: its sequence numbers mean nothing in another."""
+
+    sender: bytes
+    """16 octets, the same at every start of this sender."""
+    started_ns: int
+    """When this run started, nanoseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a sender says. Fields that its type does not use are zero."""
+
+    type: MessageType
+    stream: StreamId
+    sequence: int
+    """BATCH: its number, from 1; others: that of the first batch not acknowledged."""
+    window: int = 0
+    """The one that the sender goes by."""
+    linktype: int = 0
+    count: int = 0
+    codec: int = 0
+    raw_length: int = 0
+    totals: bytes = NO_TOTALS
+    """The sender's counters: see `decode_totals`."""
+    payload: Octets = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a receiver says."""
+
+    type: ReplyType
+    stream: StreamId
+    written: int
+    """The last batch that is in the output, as are all before it."""
+    next: int
+    """The batch that the receiver wants next."""
+    window: int
+    """Octets that the sender may have sent and not found acknowledged."""
+    receiver_started_ns: int
+
+
+def cost_of(payload_length: int) -> int:
+    """What a batch takes of a window and of a queue, in octets."""
+    return payload_length + MESSAGE_COST
+
+
+def encode_message(message: Message) -> list[Octets]:
+    """Its frames. The payload is not copied."""
+    header = _HEADER.pack(
+        MAGIC,
+        VERSION,
+        message.type,
+        message.codec,
+        0,
+        message.linktype,
+        message.count,
+        message.raw_length,
+        message.stream.sender,
+        message.stream.started_ns,
+        message.sequence,
+        message.window,
+        message.totals,
+    )
+    if message.type in {MessageType.HELLO, MessageType.BATCH}:
+        return [header, message.payload]
+    return [header]
+
+
+def decode_message(frames: list[Octets]) -> Message:
+    """The message that these frames are. Raises WireError. The payload is not looked
+    at: a batch that lies about its lengths still has a number and a count."""
+    if not frames or len(frames[0]) < 5:
+        raise WireError("no header")
+    header = frames[0]
+    if bytes(header[:4]) != MAGIC:
+        raise WireError("no pcap-zmq message")
+    if header[4] != VERSION:
+        raise UnsupportedVersionError(f"wire version {header[4]}, not {VERSION}")
+    if len(header) != HEADER_LENGTH or len(frames) > 2:
+        raise WireError(f"a header of {len(header)} octets, {len(frames)} frames")
+    fields = _HEADER.unpack(header)
+    _, _, kind, codec, flags, linktype, count, raw_length, *rest = fields
+    sender, started_ns, sequence, window, totals = rest
+    try:
+        message_type = MessageType(kind)
+    except ValueError as error:
+        raise WireError(f"message type {kind}") from error
+    if flags:
+        raise WireError(f"flags {flags:#x}")
+    if not 0 < sequence <= SEQUENCE_MAX:
+        raise WireError(f"sequence number {sequence}")
+    return Message(
+        type=message_type,
+        stream=StreamId(sender, started_ns),
+        sequence=sequence,
+        window=window,
+        linktype=linktype,
+        count=count,
+        codec=codec,
+        raw_length=raw_length,
+        totals=totals,
+        payload=frames[1] if len(frames) == 2 else b"",
+    )
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Its one frame."""
+    return _REPLY.pack(
+        MAGIC,
+        VERSION,
+        reply.type,
+        0,
+        reply.window,
+        reply.stream.sender,
+        reply.stream.started_ns,
+        reply.written,
+        reply.next,
+        reply.receiver_started_ns,
+    )
+
+
+def decode_reply(frames: list[Octets]) -> Reply:
+    """The reply that these frames are. Raises WireError."""
+    if len(frames) != 1 or len(frames[0]) < 5 or bytes(frames[0][:4]) != MAGIC:
+        raise WireError("no pcap-zmq reply")
+    frame = frames[0]
+    if frame[4] != VERSION:
+        raise UnsupportedVersionError(f"wire version {frame[4]}, not {VERSION}")
+    if len(frame) != REPLY_LENGTH:
+        raise WireError(f"a reply of {len(frame)} octets")
+    fields = _REPLY.unpack(frame)
+    _, _, kind, flags, window, sender, started_ns, written, next_, receiver = fields
+    try:
+        reply_type = ReplyType(kind)
+    except ValueError as error:
+        raise WireError(f"reply type {kind}") from error
+    if flags:
+        raise WireError(f"flags {flags:#x}")
+    if next_ <= written:
+        raise WireError(f"wants batch {next_} after {written} are written")
+    return Reply(
+        type=reply_type,
+        stream=StreamId(sender, started_ns),
+        written=written,
+        next=next_,
+        window=window,
+        receiver_started_ns=receiver,
+    )

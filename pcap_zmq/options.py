@@ -1,0 +1,53 @@
+"""The bounds and defaults of the tools' options, for the command line and the tools."""
+
+from dataclasses import dataclass
+
+from nflog_ffi import limits
+from pcap_zmq.clock import NS_PER_MS, NS_PER_S
+from pcap_zmq.errors import ConfigError
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The values that an option may have; 0 too where it means "never" or "all"."""
+
+    minimum: int
+    default: int
+    maximum: int
+    zero: bool = False
+
+    def check(self, option: str, value: int) -> None:
+        """Raises ConfigError for a value out of bounds."""
+        if self.minimum <= value <= self.maximum or (self.zero and value == 0):
+            return
+        zero = "0 or " if self.zero else ""
+        raise ConfigError(
+            f"{option} {value} is out of bounds: {zero}{self.minimum} to {self.maximum}"
+        )
+
+
+BATCH_BYTES = Bounds(64 * KIB, 256 * KIB, 8 * MIB)
+BATCH_AGE_NS = Bounds(NS_PER_MS, 20 * NS_PER_MS, 10 * NS_PER_S)
+LOW_WATERMARK = Bounds(KIB, MIB, 100 * GIB, zero=True)
+HIGH_WATERMARK = Bounds(KIB, 64 * MIB, 100 * GIB, zero=True)
+SEND_QUEUE = Bounds(MIB, 64 * MIB, 64 * GIB)
+RECEIVE_QUEUE = Bounds(MIB, 64 * MIB, 64 * GIB)
+LINGER_NS = Bounds(0, 2 * NS_PER_S, 3600 * NS_PER_S)
+REPORT_NS = Bounds(NS_PER_S, 60 * NS_PER_S, 24 * 3600 * NS_PER_S, zero=True)
+
+
+def _of(bounds: limits.Bounds) -> Bounds:
+    """The kernel's and the crossing's bounds, under the names of our options."""
+    return Bounds(bounds.minimum, bounds.default, bounds.maximum)
+
+
+GROUP = _of(limits.GROUP)
+SNAPLEN = _of(limits.SNAPLEN)
+NLBUFSIZ = _of(limits.NLBUFSIZ)
+QTHRESHOLD = _of(limits.QTHRESHOLD)
+QTIMEOUT_CS = _of(limits.QTIMEOUT_CS)
+RCVBUF = _of(limits.RCVBUF)

@@ -1,0 +1,156 @@
+"""The loop: moves values from a source through a stage to a sink.
+ Theory of operation. A turn serves the edges, moves what can be moved, and waits for
+whatever would make another turn worthwhile. What the sink does not take now is held
+here, a batch or so; meanwhile nothing is read, or, where the source cannot wait, what
+comes is dropped and counted. The end comes in the order of flow: the source is stopped
+or runs dry, what it had goes on, the sink finishes, within the linger time if a signal
+asked for the end.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+from pcap_zmq.packet import Instant
+from pcap_zmq.poll import Poller, Stop, Watch
+from pcap_zmq.ports import Sink, Source, Stage, Timed
+
+ITEMS_A_TURN = 8
+"""So that acknowledgements are seen to even when batches never stop coming."""
+
+
+class Counted(Protocol):
+    """What flows is counted in packets and may carry a receipt for its source."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def receipt(self) -> object: ...
+
+
+class Clock(Protocol):
+    """What tells the time."""
+
+    def now(self) -> Instant: ...
+
+
+In = TypeVar("In")
+Out = TypeVar("Out", bound=Counted)
+
+
+class Pipeline(Generic[In, Out]):
+    """Joins a source, a stage and a sink; owns none of them.
+
+    drop: counts an item that is lost because the sink does not take it now; None: the
+    item waits, and nothing more is read. What is held when the linger time has passed
+    stays in `held_packets`, for the tool to account for.
+    """
+
+    def __init__(
+        self,
+        source: Source[In],
+        stage: Stage[In, Out],
+        sink: Sink[Out],
+        *,
+        drop: Callable[[Out], None] | None,
+        linger_ns: int,
+        clock: Clock,
+        poller: Poller,
+        timers: Iterable[Timed] = (),
+    ) -> None:
+        self._source = source
+        self._stage = stage
+        self._sink = sink
+        self._drop = drop
+        self._linger_ns = linger_ns
+        self._clock = clock
+        self._poller = poller
+        self._timers = tuple(timers)
+        self._held: deque[Out] = deque()
+        self._deadline_ns: int | None = None
+        self._is_finishing = False
+
+    @property
+    def held_packets(self) -> int:
+        """Packets between the source and the sink."""
+        return sum(item.count for item in self._held)
+
+    def run(self, stop: Stop) -> None:
+        """Until the source is exhausted and the sink has finished, or the linger time
+        has passed since `stop` was set."""
+        while not self._turn(stop):
+            now_ns = self._clock.now().mono_ns
+            dues = (timed.due() for timed in self._timed())
+            due = min((due for due in dues if due is not None), default=None)
+            timeout_ns = None if due is None else max(0, due - now_ns)
+            self._poller.wait(self._watches(stop), timeout_ns)
+
+    def _turn(self, stop: Stop) -> bool:
+        """True when the end has been reached."""
+        now = self._clock.now()
+        if stop.is_set and self._deadline_ns is None:
+            self._deadline_ns = now.mono_ns + self._linger_ns
+            self._source.stop(now)
+            if self._is_finishing:
+                self._sink.finish(self._deadline_ns)
+        for timed in (self._source, self._sink, *self._timers):
+            timed.serve(now)
+        self._move(now)
+        if not self._is_finishing and self._source.is_exhausted() and not self._held:
+            self._is_finishing = True
+            self._sink.finish(self._deadline_ns)
+            self._sink.serve(now)
+        if self._is_finishing and self._sink.is_finished():
+            return True
+        if self._deadline_ns is not None and now.mono_ns >= self._deadline_ns:
+            self._sink.abandon()
+            return True
+        return False
+
+    def _move(self, now: Instant) -> None:
+        for _ in range(ITEMS_A_TURN):
+            if not self._deliver(now):
+                return
+            item = self._source.read(now)
+            if item is None:
+                return
+            self._held.extend(self._stage.feed(item, now))
+        self._deliver(now)
+
+    def _deliver(self, now: Instant) -> bool:
+        """Offers what is held; False while some of it has to wait."""
+        while self._held:
+            item = self._held[0]
+            if self._sink.offer(item, now):
+                if item.receipt is not None:
+                    self._source.settle(item.receipt, now)
+            elif self._drop is None:
+                return False
+            else:
+                self._drop(item)
+            self._held.popleft()
+        return True
+
+    def _timed(self) -> Iterable[Timed]:
+        yield from (self._source, self._sink, *self._timers)
+        if self._deadline_ns is not None:
+            yield _At(self._deadline_ns)
+
+    def _watches(self, stop: Stop) -> Iterable[Watch]:
+        if not stop.is_set:
+            yield stop.watch()
+        yield from self._source.watch(wanted=not self._held)
+        yield from self._sink.watch(wanted=bool(self._held))
+
+
+class _At:
+    """A moment at which a turn is due."""
+
+    def __init__(self, due_ns: int) -> None:
+        self._due_ns = due_ns
+
+    def serve(self, now: Instant) -> None:
+        """There is nothing to do but to look at the time."""
+
+    def due(self) -> int | None:
+        return self._due_ns

@@ -1,0 +1,1 @@
+"""Decisions: no IO, no payloads."""

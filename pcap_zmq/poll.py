@@ -1,0 +1,61 @@
+"""Waits for descriptors, ZeroMQ sockets, a signal or a deadline, whichever is first."""
+
+import os
+import signal
+from collections.abc import Iterable
+from types import FrameType
+from typing import NamedTuple
+
+import zmq
+
+READABLE = int(zmq.POLLIN)
+WRITABLE = int(zmq.POLLOUT)
+BROKEN = int(zmq.POLLERR)
+"""Nobody is at the other end (any more); reported whether asked for or not."""
+
+
+class Watch(NamedTuple):
+    """One thing to wait for."""
+
+    pollable: int | zmq.Socket[bytes]
+    events: int
+
+
+class Stop:
+    """SIGTERM and SIGINT set a flag and wake the loop; nothing else."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def install(self) -> None:
+        """Takes the two signals. Only the main thread may."""
+        # Python runs handlers between bytecodes; the octet ends the wait in poll().
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def set(self) -> None:
+        """As if a signal had come."""
+        self.is_set = True
+        os.write(self._woken, b"\0")
+
+    def watch(self) -> Watch:
+        """Readable once a signal came."""
+        return Watch(self._wake, READABLE)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.is_set = True
+
+
+class Poller:
+    """One wait a turn, over whatever is of interest in that turn."""
+
+    def wait(self, watches: Iterable[Watch], timeout_ns: int | None) -> None:
+        """Returns when something happened or the time has passed; None: no limit."""
+        poller = zmq.Poller()
+        for pollable, events in watches:
+            poller.register(pollable, events)
+        # Rounded up: waking a moment early would only mean another turn.
+        timeout_ms = None if timeout_ns is None else max(0, -(-timeout_ns // 1_000_000))
+        poller.poll(timeout_ms)

@@ -1,0 +1,348 @@
+"""Batches out to a named pipe whose reader comes, is slow, leaves and comes back.
+
+Specification: fifo(7), pipe(7), pcap-savefile(5).
+
+Theory of operation.
+
+    state     entered when                         on the way out
+    ABSENT    there is no reader (ENXIO)           a reader has opened it
+    GREETING  the file header is in the pipe       it has been read out
+    OPEN      records may follow                   the reader has left (POLLERR, EPIPE)
+ The header is written alone, and records follow once it has been read: a reader that
+sets up its buffer after reading the header (Suricata 8.0 does) would lose what it had
+read along with it. As soon as a reader has opened the FIFO, a fresh one takes its place
+in the directory, so that the next reader cannot get at this one's pipe and the torn
+record in it.
+
+When a reader leaves, what it left in the pipe is still there to be measured (FIONREAD).
+Whatever it had not read whole is written again for the next reader: nothing is lost in
+between, nothing is given twice, and no record is ever torn.
+"""
+
+import contextlib
+import enum
+import errno
+import fcntl
+import logging
+import os
+import select
+import stat
+import sys
+import termios
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+
+from pcap_ffi import count_records, whole_records
+from pcap_zmq.clock import NS_PER_MS
+from pcap_zmq.counters import Reason, ReceiverCounters
+from pcap_zmq.errors import OutputError, OutputPermissionError
+from pcap_zmq.formats import savefile
+from pcap_zmq.packet import Batch, Instant, Octets
+from pcap_zmq.poll import BROKEN, WRITABLE, Watch
+
+logger = logging.getLogger(__name__)
+
+PIPE_BYTES = 1 << 20
+"""What an unprivileged process may set by default: fs.pipe-max-size."""
+
+LOOK_NS = 50 * NS_PER_MS
+"""How often to look for a reader: nothing tells of one that waits in open(2)."""
+
+SIP_NS = NS_PER_MS
+"""How often to look whether the header was read, and for room after some was found."""
+
+
+class State(enum.Enum):
+    """Where the reader is."""
+
+    ABSENT = "no reader"
+    GREETING = "the header waits to be read"
+    OPEN = "records flow"
+
+
+class FifoSink:
+    """One pcap stream per reader. linktype: None takes the first batch's.
+
+    Makes the FIFO with mode 0600 where there is none. Raises OutputError and
+    OutputPermissionError where it cannot be had.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        linktype: int | None,
+        nanoseconds: bool,
+        counters: ReceiverCounters,
+    ) -> None:
+        self.state = State.ABSENT
+        self._path = path
+        self._linktype = linktype
+        self._nanoseconds = nanoseconds
+        self._counters = counters
+        self._fd = -1
+        self._poll = select.poll()
+        self._capacity = 0
+        # Octets given to this reader so far, from the file header on.
+        self._given = 0
+        # Given whole and perhaps still in the pipe: where it starts, and the records.
+        self._recent: deque[tuple[int, Octets]] = deque()
+        # What an earlier reader left unread: goes out before anything new.
+        self._again: deque[Octets] = deque()
+        self._again_at = 0
+        # The batch on offer: how far it has been given, and from where to this reader.
+        self._offered: Octets = b""
+        self._offered_at = self._offered_base = 0
+        self._due_ns: int | None = 0
+        self._is_full = False
+        self._is_finishing = False
+        self._has_told_shared = False
+        self._ensure_fifo()
+
+    def serve(self, now: Instant) -> None:
+        """Looks for a reader, or whether it is still there."""
+        if self._due_ns is not None and now.mono_ns >= self._due_ns:
+            self._due_ns = None
+        if self.state is State.ABSENT and self._due_ns is None:
+            self._look_for_reader(now)
+        if self.state is not State.ABSENT and self._has_reader_left():
+            self._forget_reader()
+        if self.state is State.GREETING and self._due_ns is None:
+            if self._unread() == 0:
+                self.state = State.OPEN
+            else:
+                self._due_ns = now.mono_ns + SIP_NS
+        if self.state is State.OPEN and self._again:
+            self._give_again(now)
+
+    def watch(self, wanted: bool) -> Iterable[Watch]:
+        """Room in the pipe where something waits for it; the reader's leaving."""
+        if self._fd < 0:
+            return
+        waits = (wanted or self._again) and self.state is State.OPEN
+        if waits and self._is_full and self._due_ns is None:
+            yield Watch(self._fd, WRITABLE)
+        else:
+            yield Watch(self._fd, BROKEN)
+
+    def due(self) -> int | None:
+        """When to look again for a reader, for the header's having been read, for
+        room."""
+        return self._due_ns
+
+    def offer(self, item: Batch, now: Instant) -> bool:
+        """True once every octet of it is in the pipe. The same batch is offered until
+        then; what was given of it is remembered."""
+        if not item.records:
+            return True
+        if self._linktype is None:
+            self._linktype = item.linktype
+            self._due_ns = None
+            self.serve(now)
+        if self.state is not State.OPEN or self._again:
+            return False
+        self._offered = item.records
+        self._offered_at = self._write(item.records, self._offered_at, now)
+        if self._offered_at < len(item.records):
+            return False
+        self._remember(memoryview(item.records)[self._offered_base :])
+        self._offered = b""
+        self._offered_at = self._offered_base = 0
+        self._counters.written += item.count
+        self._counters.written_bytes += len(item.records)
+        return True
+
+    def finish(self, deadline_ns: int | None) -> None:
+        """Nothing more will be offered; what an earlier reader left may still wait."""
+        self._is_finishing = True
+
+    def is_finished(self) -> bool:
+        """Everything is in the pipe; its reader still gets all of it after `close`."""
+        return self._is_finishing and not self._again
+
+    def abandon(self) -> None:
+        """Gives up what an earlier reader left, and counts it."""
+        packets = sum(count_records(records) for records in self._again)
+        self._again.clear()
+        self._counters.dropped[Reason.NO_READER] += packets
+        self._counters.written -= packets
+
+    def close(self) -> None:
+        """Ends the reader's stream: it reads the rest, then the end of the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    # The FIFO in the directory.
+
+    def _ensure_fifo(self) -> None:
+        try:
+            if not self._path.exists():
+                os.mkfifo(self._path, 0o600)
+            if not stat.S_ISFIFO(self._path.stat().st_mode):
+                raise OutputError(f"{self._path} is no FIFO")
+        except PermissionError as error:
+            raise OutputPermissionError(
+                f"{self._path} may not be made: {error.strerror}"
+            ) from error
+        except OSError as error:
+            raise OutputError(
+                f"{self._path} cannot be made: {error.strerror}"
+            ) from error
+        if not os.access(self._path, os.W_OK):
+            raise OutputPermissionError(f"{self._path} may not be written")
+
+    def _put_fresh_fifo(self) -> None:
+        """The next reader shall open another pipe than this one's."""
+        mine, fresh = (
+            os.fstat(self._fd),
+            self._path.with_name(f".{self._path.name}.new"),
+        )
+        try:
+            there = self._path.stat()
+            if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+                return
+            fresh.unlink(missing_ok=True)
+            os.mkfifo(fresh, 0o600)
+            if (mine.st_uid, mine.st_gid) != (os.geteuid(), os.getegid()):
+                os.chown(fresh, mine.st_uid, mine.st_gid)
+            fresh.chmod(stat.S_IMODE(mine.st_mode))
+            fresh.replace(self._path)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            if not self._has_told_shared:
+                self._has_told_shared = True
+                logger.warning(
+                    "%s cannot be replaced for the next reader (%s): one that opens it "
+                    "in the same moment as another leaves may find a torn record; let "
+                    "this user write to the directory and own the FIFO",
+                    self._path,
+                    error.strerror,
+                )
+
+    # The reader.
+
+    def _look_for_reader(self, now: Instant) -> None:
+        self._due_ns = now.mono_ns + LOOK_NS
+        if self._linktype is None:
+            return
+        try:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                self._ensure_fifo()
+            elif error.errno != errno.ENXIO:
+                raise OutputError(
+                    f"{self._path} cannot be opened: {error.strerror}"
+                ) from error
+            return
+        self._capacity = _enlarge(self._fd)
+        self._poll.register(self._fd, 0)
+        self._put_fresh_fifo()
+        self._counters.readers += 1
+        logger.info("a reader has opened %s", self._path)
+        header = savefile.encode_file_header(
+            self._linktype, nanoseconds=self._nanoseconds
+        )
+        try:
+            # An empty pipe takes so little whole.
+            self._given = os.write(self._fd, header)
+        except BrokenPipeError:
+            self._given = 0
+        self.state = State.GREETING
+        self._is_full = False
+        self._due_ns = None
+
+    def _has_reader_left(self) -> bool:
+        return any(events & select.POLLERR for _, events in self._poll.poll(0))
+
+    def _unread(self) -> int:
+        """Octets in the pipe."""
+        answer = fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
+
+    def _forget_reader(self) -> None:
+        """Keeps for the next reader what this one has not read whole."""
+        read = self._given - self._unread()
+        left: deque[Octets] = deque()
+        for start, records in self._recent:
+            left.append(records[_first_unread(records, read - start) :])
+        if self._again:
+            head = self._again.popleft()
+            start = self._given - self._again_at
+            left.append(memoryview(head)[_first_unread(head, read - start) :])
+        elif self._offered:
+            start = self._given - self._offered_at
+            first = _first_unread(self._offered, read - start)
+            # What lies before the base an earlier reader has read.
+            self._offered_base = max(self._offered_base, first)
+            self._offered_at = self._offered_base
+        left = deque(records for records in left if records)
+        self._counters.replayed += sum(count_records(records) for records in left)
+        left.extend(self._again)
+        self._again = left
+        self._again_at = 0
+        self._recent.clear()
+        self._poll.unregister(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        self.state = State.ABSENT
+        self._due_ns = None
+        logger.info("the reader of %s has left", self._path)
+
+    # Into the pipe.
+
+    def _write(self, records: Octets, at: int, now: Instant) -> int:
+        """Gives as much as the pipe takes; returns how far it came."""
+        rest = memoryview(records)[at:]
+        try:
+            written = os.write(self._fd, rest)
+        except BlockingIOError:
+            self._is_full = True
+            return at
+        except BrokenPipeError:
+            # Nothing was taken. That the reader has left is noticed in the next turn.
+            return at
+        self._given += written
+        self._is_full = written < len(rest)
+        if self._is_full:
+            # Better a little later and more at once than for every page of room.
+            self._due_ns = now.mono_ns + SIP_NS
+        return at + written
+
+    def _give_again(self, now: Instant) -> None:
+        while self._again:
+            head = self._again[0]
+            self._again_at = self._write(head, self._again_at, now)
+            if self._again_at < len(head):
+                return
+            self._again.popleft()
+            self._again_at = 0
+            self._remember(memoryview(head))
+
+    def _remember(self, records: memoryview) -> None:
+        """Records given whole are kept as long as they may be unread in the pipe."""
+        self._recent.append((self._given - len(records), records))
+        surely_read = self._given - self._capacity
+        while self._recent:
+            start, oldest = self._recent[0]
+            if start + len(oldest) > surely_read:
+                break
+            self._recent.popleft()
+
+
+def _first_unread(records: Octets, read: int) -> int:
+    """Where the first record starts that does not lie whole in the first `read`
+    octets."""
+    return whole_records(records, max(0, read))
+
+
+def _enlarge(fd: int) -> int:
+    """Makes a pipe as large as it may be, and says how large that is."""
+    if not hasattr(fcntl, "F_SETPIPE_SZ"):
+        return PIPE_BYTES
+    with contextlib.suppress(OSError):
+        # Above the user's share of pipe pages the kernel says EPERM: pipe(7).
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)

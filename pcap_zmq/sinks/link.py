@@ -1,0 +1,193 @@
+"""Encoded batches out to one receiver, over a ZeroMQ DEALER, kept until acknowledged.
+ Specification: docs/wire.md. What may be sent when is `formats.link.SenderLink`'s to
+say; here are the socket, its connections, and the log lines about them.
+"""
+
+import logging
+from collections.abc import Iterable
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from pcap_zmq import sockets
+from pcap_zmq.clock import NS_PER_MS
+from pcap_zmq.counters import SenderCounters
+from pcap_zmq.errors import WireError
+from pcap_zmq.formats import wire
+from pcap_zmq.formats.link import SenderLink, State
+from pcap_zmq.packet import EncodedBatch, Instant
+from pcap_zmq.poll import READABLE, Watch
+
+logger = logging.getLogger(__name__)
+
+FAREWELL_NS = 300 * NS_PER_MS
+"""Of the linger time, this much is kept for the goodbye."""
+
+_EVENTS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CONNECT_RETRIED
+)
+
+
+class LinkSink:
+    """Connects to `endpoint`, or listens on it for one receiver at a time.
+
+    Reconnects by itself, for ever. Raises ConfigError or TransportError where the
+    endpoint cannot be had.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        *,
+        bind: bool,
+        link: SenderLink,
+        counters: SenderCounters,
+    ) -> None:
+        self._link = link
+        self._counters = counters
+        self._deadline_ns: int | None = None
+        self._is_finishing = False
+        self._connections = 0
+        self._greetings = 0
+        self._has_told_absence = False
+        self._socket = context.socket(zmq.DEALER)
+        self._monitor = self._socket.get_monitor_socket(_EVENTS)
+        try:
+            sockets.prepare(self._socket)
+            self.endpoint = sockets.attach(self._socket, endpoint, bind=bind)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def held_packets(self) -> int:
+        """Packets that the receiver has not acknowledged."""
+        return self._link.held_packets
+
+    def serve(self, now: Instant) -> None:
+        """Takes note of connections and replies, and sends what may go."""
+        while sockets.has_message(self._monitor):
+            self._note(int(recv_monitor_message(self._monitor)["event"]), now)
+        while sockets.has_message(self._socket):
+            self._receive(now)
+        if (
+            self._deadline_ns is not None
+            and self._link.state is State.UP
+            and now.mono_ns >= self._deadline_ns - FAREWELL_NS
+        ):
+            self._link.leave_now(now.mono_ns)
+        self._send(now)
+
+    def watch(self, wanted: bool) -> Iterable[Watch]:
+        """Replies and connections, always: room is made by an acknowledgement."""
+        yield Watch(self._socket, READABLE)
+        yield Watch(self._monitor, READABLE)
+
+    def due(self) -> int | None:
+        """The link's next heartbeat, or the time to take leave."""
+        dues = [self._link.due()]
+        if self._deadline_ns is not None and self._link.state is State.UP:
+            dues.append(self._deadline_ns - FAREWELL_NS)
+        return min((due for due in dues if due is not None), default=None)
+
+    def offer(self, item: EncodedBatch, now: Instant) -> bool:
+        """Takes the batch unless the queue is full."""
+        if not self._link.offer(item):
+            return False
+        self._send(now)
+        return True
+
+    def finish(self, deadline_ns: int | None) -> None:
+        """Says goodbye once all is acknowledged, or shortly before the deadline."""
+        self._is_finishing = True
+        self._deadline_ns = deadline_ns
+        self._link.depart()
+
+    def is_finished(self) -> bool:
+        """The receiver has said farewell; or the end is wanted soon and there is
+        nothing to tell and nobody to tell it to."""
+        if self._link.state is State.GONE:
+            return True
+        is_in_hurry = self._deadline_ns is not None
+        is_alone = self._link.state is State.DOWN and not self._link.held_packets
+        return self._is_finishing and is_in_hurry and is_alone
+
+    def abandon(self) -> None:
+        """Gives up what is not acknowledged, and counts it."""
+        self._link.abandon()
+
+    def close(self) -> None:
+        """Closes both sockets; ZeroMQ sends nothing any more."""
+        if not self._socket.closed:
+            self._socket.disable_monitor()
+            self._monitor.close(0)
+            self._socket.close(0)
+
+    def _send(self, now: Instant) -> None:
+        while (message := self._link.outgoing(now.mono_ns)) is not None:
+            header, *payload = wire.encode_message(message)
+            more = zmq.SNDMORE if payload else 0
+            try:
+                self._socket.send(header, zmq.NOBLOCK | more)
+                for frame in payload:
+                    # Large frames are not copied: ZeroMQ and the link share them.
+                    self._socket.send(frame, zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                # The connection went this moment; the monitor is about to say so.
+                self._link.disconnected()
+
+    def _receive(self, now: Instant) -> None:
+        frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        try:
+            reply = wire.decode_reply(list(frames))
+        except WireError as error:
+            logger.warning("%s says what no receiver would: %s", self.endpoint, error)
+            return
+        was_up = self._link.state is State.UP
+        self._link.receive(reply, now.mono_ns)
+        if self._link.state is State.UP and not was_up:
+            logger.info("the receiver at %s takes packets", self.endpoint)
+
+    def _note(self, event: int, now: Instant) -> None:
+        match event:
+            case zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._connections += 1
+                self._greetings += 1
+                self._counters.reconnects = self._greetings - 1
+                self._has_told_absence = False
+                if self._connections > 1:
+                    logger.warning(
+                        "%d receivers connected to %s: only one is served at a time",
+                        self._connections,
+                        self.endpoint,
+                    )
+                self._link.connected(now.mono_ns)
+            case zmq.EVENT_DISCONNECTED:
+                self._connections = max(0, self._connections - 1)
+                if self._connections:
+                    # One of several receivers went: greet whoever is left.
+                    self._link.connected(now.mono_ns)
+                else:
+                    logger.warning(
+                        "the link to %s is down; packets are held", self.endpoint
+                    )
+                    self._link.disconnected()
+            case zmq.EVENT_CONNECT_RETRIED:
+                if not self._has_told_absence and not self._connections:
+                    self._has_told_absence = True
+                    logger.warning(
+                        "nothing answers at %s; packets are held, tries go on",
+                        self.endpoint,
+                    )
+            case _:
+                logger.warning(
+                    "whatever listens at %s is no pcap-zmq receiver, or of another "
+                    "security setting: the handshake failed",
+                    self.endpoint,
+                )

@@ -1,0 +1,177 @@
+"""Batches out to one savefile, from its header to its end: a file or standard output.
+
+Specification: pcap-savefile(5). A full disk is waited for; nothing half-written is left
+at the end.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from pcap_ffi import whole_records
+from pcap_zmq.clock import NS_PER_S
+from pcap_zmq.counters import ReceiverCounters
+from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
+from pcap_zmq.formats import savefile
+from pcap_zmq.packet import Batch, Instant, Octets
+from pcap_zmq.poll import BROKEN, WRITABLE, Watch
+
+logger = logging.getLogger(__name__)
+
+FULL_DISK_NS = NS_PER_S
+"""How often to look whether a full disk has room again."""
+
+
+class SavefileSink:
+    """path: a file, made where there is none; "-": standard output. linktype: None
+    takes the first batch's. A file that holds something is refused unless `overwrite`.
+
+    Raises ConfigError, OutputError and OutputPermissionError where it cannot be had;
+    OutputError later when the reader of standard output has left.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        linktype: int | None,
+        nanoseconds: bool,
+        overwrite: bool,
+        counters: ReceiverCounters,
+    ) -> None:
+        self._name = "standard output" if path == "-" else path
+        self._owns_fd = path != "-"
+        self._linktype = linktype
+        self._nanoseconds = nanoseconds
+        self._counters = counters
+        self._fd = _open_file(Path(path), overwrite) if self._owns_fd else _stdout()
+        mode = os.fstat(self._fd).st_mode
+        self._is_file = stat.S_ISREG(mode)
+        self._is_pollable = not self._is_file and not stat.S_ISBLK(mode)
+        self._header: bytes | None = None
+        self._header_at = 0
+        self._offered: Octets = b""
+        self._offered_at = 0
+        self._due_ns: int | None = None
+        self._has_told_full = False
+        self._is_finishing = False
+        if linktype is not None:
+            self._header = self._encode_header(linktype)
+
+    def serve(self, now: Instant) -> None:
+        """Writes the file header as soon as its link type is known."""
+        if self._due_ns is not None and now.mono_ns >= self._due_ns:
+            self._due_ns = None
+        if self._header is not None and self._header_at < len(self._header):
+            self._header_at = self._write(self._header, self._header_at, now)
+
+    def watch(self, wanted: bool) -> Iterable[Watch]:
+        """Room in a pipe, and its reader's leaving; files do not say."""
+        if self._fd >= 0 and self._is_pollable and self._due_ns is None:
+            yield Watch(self._fd, WRITABLE if wanted else BROKEN)
+
+    def due(self) -> int | None:
+        """When to try a full disk again."""
+        return self._due_ns
+
+    def offer(self, item: Batch, now: Instant) -> bool:
+        """True once every octet of it is written."""
+        if not item.records:
+            return True
+        if self._header is None:
+            self._header = self._encode_header(item.linktype)
+        self.serve(now)
+        if self._header_at < len(self._header) or self._due_ns is not None:
+            return False
+        self._offered = item.records
+        self._offered_at = self._write(item.records, self._offered_at, now)
+        if self._offered_at < len(item.records):
+            return False
+        self._offered, self._offered_at = b"", 0
+        self._counters.written += item.count
+        self._counters.written_bytes += len(item.records)
+        return True
+
+    def finish(self, deadline_ns: int | None) -> None:
+        """Nothing more will be offered."""
+        self._is_finishing = True
+
+    def is_finished(self) -> bool:
+        """What was taken was written."""
+        return self._is_finishing
+
+    def abandon(self) -> None:
+        """What was not written is still its sender's."""
+
+    def close(self) -> None:
+        """Cuts off what was written of an unfinished record, and closes."""
+        if self._fd < 0:
+            return
+        if self._is_file and self._offered_at:
+            whole = whole_records(self._offered, self._offered_at)
+            torn = self._offered_at - whole
+            os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - torn)
+        if self._owns_fd:
+            os.close(self._fd)
+        self._fd = -1
+
+    def _encode_header(self, linktype: int) -> bytes:
+        return savefile.encode_file_header(linktype, nanoseconds=self._nanoseconds)
+
+    def _write(self, octets: Octets, at: int, now: Instant) -> int:
+        """As much as goes now; returns how far it came."""
+        try:
+            while at < len(octets):
+                at += os.write(self._fd, memoryview(octets)[at:])
+        except BlockingIOError:
+            return at
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise OutputError(
+                    f"{self._name} takes no more: {error.strerror}"
+                ) from error
+            self._due_ns = now.mono_ns + FULL_DISK_NS
+            if not self._has_told_full:
+                self._has_told_full = True
+                logger.warning(
+                    "%s: %s; the senders hold their packets until there is room",
+                    self._name,
+                    error.strerror,
+                )
+            return at
+        self._has_told_full = False
+        return at
+
+
+def _open_file(path: Path, overwrite: bool) -> int:
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a directory; name a file or a FIFO in it")
+        if path.is_file() and path.stat().st_size and not overwrite:
+            raise ConfigError(
+                f"{path} holds something already; move it away, or say --overwrite"
+            )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        return os.open(path, flags, 0o600)
+    except PermissionError as error:
+        raise OutputPermissionError(
+            f"{path} may not be written: {error.strerror}"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _stdout() -> int:
+    if sys.stdout is None or sys.stdout.isatty():
+        raise ConfigError(
+            "standard output is a terminal: redirect it, or pipe it into a reader"
+        )
+    fd = sys.stdout.fileno()
+    # Whoever shares the pipe with us shares this flag; a file ignores it.
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
+    return fd

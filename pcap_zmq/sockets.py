@@ -1,0 +1,117 @@
+"""How our ZeroMQ sockets are set up: every option that matters, said outright.
+
+Specification: zmq_setsockopt(3).
+"""
+
+import errno
+import ipaddress
+from urllib.parse import urlsplit
+
+import zmq
+
+from pcap_zmq.errors import ConfigError, TransportError
+from pcap_zmq.formats import wire
+
+HEARTBEAT_INTERVAL_MS = 1_000
+HEARTBEAT_TIMEOUT_MS = 5_000
+"""A peer that answers no ping for this long is gone, whatever TCP believes."""
+
+HANDSHAKE_MS = 5_000
+"""A connection that has not shaken hands by then is somebody else's."""
+
+RECONNECT_MS = 100
+RECONNECT_MAX_MS = 5_000
+"""Tries to reconnect come ever later, up to this."""
+
+RECEIVE_HWM = 1_000
+"""Messages of one peer that wait in ZeroMQ; beyond, TCP holds the peer back. Windows
+keep well-behaved senders far below."""
+
+BACKLOG = 1_024
+
+SCHEMES = ("tcp", "ipc", "inproc")
+
+
+def prepare(socket: zmq.Socket[bytes]) -> None:
+    """Sets what both ends have in common. Must come before connect or bind."""
+    options = {
+        zmq.LINGER: 0,
+        zmq.HEARTBEAT_IVL: HEARTBEAT_INTERVAL_MS,
+        zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
+        zmq.HEARTBEAT_TTL: HEARTBEAT_TIMEOUT_MS,
+        zmq.HANDSHAKE_IVL: HANDSHAKE_MS,
+        zmq.RECONNECT_IVL: RECONNECT_MS,
+        zmq.RECONNECT_IVL_MAX: RECONNECT_MAX_MS,
+        zmq.MAXMSGSIZE: wire.MESSAGE_MAX,
+        zmq.BACKLOG: BACKLOG,
+        # What waits to be sent is bounded in bytes by the windows, not in messages.
+        zmq.SNDHWM: 0,
+        zmq.RCVHWM: RECEIVE_HWM,
+        # No queue for a connection that is not there: the link keeps its own.
+        zmq.IMMEDIATE: 1,
+        zmq.IPV6: 1,
+    }
+    for option, value in options.items():
+        socket.setsockopt(option, value)
+
+
+def attach(socket: zmq.Socket[bytes], endpoint: str, *, bind: bool) -> str:
+    """Binds to or connects to the endpoint; returns the endpoint, with the port that
+    was given for port 0 or *. Raises ConfigError for what is no endpoint,
+    TransportError for one that cannot be had."""
+    check_endpoint(endpoint)
+    try:
+        if bind:
+            socket.bind(endpoint)
+        else:
+            socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        verb = "listen on" if bind else "connect to"
+        hint = _HINTS.get(error.errno or 0, "")
+        raise TransportError(
+            f"cannot {verb} {endpoint}: {error.strerror}{hint}"
+        ) from error
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT) if bind else endpoint
+
+
+_HINTS = {
+    zmq.EADDRINUSE: "; another process listens there",
+    zmq.EADDRNOTAVAIL: "; this host has no such address",
+    errno.ENODEV: "; this host has no such interface or address",
+}
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raises ConfigError for what is no ZeroMQ endpoint."""
+    parts = urlsplit(endpoint)
+    if parts.scheme not in SCHEMES or not endpoint.startswith(f"{parts.scheme}://"):
+        raise ConfigError(
+            f"{endpoint!r} is no ZeroMQ endpoint; write tcp://HOST:PORT or ipc://PATH"
+        )
+    rest = endpoint.removeprefix(f"{parts.scheme}://")
+    if not rest:
+        raise ConfigError(f"{endpoint!r} names no address after {parts.scheme}://")
+    if parts.scheme == "tcp":
+        host, _, port = rest.rpartition(":")
+        is_port = port == "*" or (port.isascii() and port.isdigit())
+        if not host or not is_port or (port != "*" and int(port) > 0xFFFF):
+            raise ConfigError(
+                f"{endpoint!r} has no host and port; write tcp://HOST:PORT, an IPv6 "
+                "address in brackets"
+            )
+
+
+def has_message(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a message can be received without waiting."""
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
+
+def is_private(endpoint: str) -> bool:
+    """Whether it stays on this machine."""
+    if not endpoint.startswith("tcp://"):
+        return True
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,151 @@
+"""Encoded batches in from any number of senders, over a ZeroMQ ROUTER; acknowledgements
+and windows out.
+
+Specification: docs/wire.md. What may be taken and what is owed is
+`formats.link.ReceiverLink`'s to say; here are the socket and the log lines.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable
+
+import zmq
+
+from pcap_zmq import sockets
+from pcap_zmq.clock import NS_PER_S
+from pcap_zmq.counters import ReceiverCounters
+from pcap_zmq.errors import UnsupportedVersionError, WireError
+from pcap_zmq.formats import wire
+from pcap_zmq.formats.link import Receipt, ReceiverLink
+from pcap_zmq.formats.wire import MessageType
+from pcap_zmq.packet import EncodedBatch, Instant, Octets
+from pcap_zmq.poll import READABLE, Watch
+
+logger = logging.getLogger(__name__)
+
+MESSAGES_A_TURN = 64
+"""So that the output gets its turn however much comes in."""
+
+COMPLAINT_NS = 60 * NS_PER_S
+"""Malformed messages are counted always and spoken of this often."""
+
+
+class LinkSource:
+    """Listens on `address`, or connects to a sender that listens.
+
+    once: exhausted when every sender seen has said goodbye. Raises ConfigError or
+    TransportError where the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: str,
+        *,
+        connect: bool,
+        once: bool,
+        link: ReceiverLink,
+        counters: ReceiverCounters,
+    ) -> None:
+        self._link = link
+        self._once = once
+        self._counters = counters
+        self._waiting: deque[EncodedBatch] = deque()
+        self._is_stopped = False
+        self._complained_ns: int | None = None
+        self._socket = context.socket(zmq.ROUTER)
+        try:
+            sockets.prepare(self._socket)
+            # A reply to a peer that has gone shall say so, rather than vanish.
+            self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            self.address = sockets.attach(self._socket, address, bind=not connect)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def held_packets(self) -> int:
+        """Packets that came and have not been read from here."""
+        return sum(batch.count for batch in self._waiting)
+
+    def serve(self, now: Instant) -> None:
+        """Takes messages and sends the replies that are owed."""
+        for _ in range(0 if self._is_stopped else MESSAGES_A_TURN):
+            if not sockets.has_message(self._socket):
+                break
+            self._receive(now)
+        for peer, reply in self._link.outgoing(now.mono_ns):
+            try:
+                self._socket.send_multipart(
+                    [peer, wire.encode_reply(reply)], zmq.NOBLOCK
+                )
+            except zmq.ZMQError as error:
+                if error.errno not in {zmq.EHOSTUNREACH, zmq.EAGAIN}:
+                    raise
+                self._link.lost(peer)
+
+    def watch(self, wanted: bool) -> Iterable[Watch]:
+        """Messages, always: a sender that waits still says that it is there."""
+        if not self._is_stopped:
+            yield Watch(self._socket, READABLE)
+
+    def due(self) -> int | None:
+        """When the link looks around."""
+        return self._link.due()
+
+    def read(self, now: Instant) -> EncodedBatch | None:
+        """The next batch, in the order in which they came."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def settle(self, receipt: object, now: Instant) -> None:
+        """The batch is in the output: its sender may forget it."""
+        if isinstance(receipt, Receipt):
+            self._link.written(receipt)
+
+    def sender_of(self, receipt: object) -> str:
+        """Whose batch it is, for people."""
+        stream = None
+        if isinstance(receipt, Receipt):
+            stream = self._link.streams.get(receipt.stream)
+        return f"sender {stream.name}" if stream else "a sender"
+
+    def stop(self, now: Instant) -> None:
+        """Takes no more messages: what their senders hold they can give another
+        receiver. What is here already can still be read."""
+        self._is_stopped = True
+
+    def is_exhausted(self) -> bool:
+        """After `stop`; or, once, when every sender has gone and all is written."""
+        is_over = self._is_stopped or (self._once and self._link.have_all_left())
+        return is_over and not self._waiting
+
+    def close(self) -> None:
+        """The last replies still go out, for a second at most."""
+        self._socket.close(1_000)
+
+    def _receive(self, now: Instant) -> None:
+        peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        octets: list[Octets] = [frame.buffer for frame in frames]
+        try:
+            message = wire.decode_message(octets)
+        except UnsupportedVersionError as error:
+            self._counters.unsupported_messages += 1
+            self._complain(error, now)
+            return
+        except WireError as error:
+            self._counters.malformed_messages += 1
+            self._complain(error, now)
+            return
+        batch = self._link.receive(peer.bytes, message, now.mono_ns)
+        if batch is not None:
+            self._waiting.append(batch)
+        elif message.type in {MessageType.HELLO, MessageType.GOODBYE}:
+            verb = "is here" if message.type is MessageType.HELLO else "has left"
+            stream = self._link.streams.get(message.stream)
+            logger.info("sender %s %s", stream.name if stream else "?", verb)
+
+    def _complain(self, error: WireError, now: Instant) -> None:
+        since = self._complained_ns
+        if since is None or now.mono_ns >= since + COMPLAINT_NS:
+            self._complained_ns = now.mono_ns
+            logger.warning("a peer sent what is no message of ours: %s", error)

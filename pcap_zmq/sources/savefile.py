@@ -1,0 +1,240 @@
+"""A pcap or pcapng savefile in, batches out: from a file, a pipe or standard input.
+ A thread reads ahead by two batches, so that the loop never waits for a disk, a slow
+pipe or a decompressor. Nothing outside of this file knows of it.
+"""
+
+import errno
+import os
+import queue
+import stat
+import sys
+import threading
+from collections.abc import Iterable
+
+from isal import isal_zlib
+
+from pcap_ffi import (
+    CAPLEN_MAX,
+    RECORD_HEADER,
+    Ended,
+    Savefile,
+    SavefileFormatError,
+    new_buffer,
+)
+from pcap_zmq.counters import SenderCounters
+from pcap_zmq.errors import (
+    ConfigError,
+    InputError,
+    InputPermissionError,
+    PcapZmqError,
+    SavefileError,
+)
+from pcap_zmq.packet import Batch, Instant
+from pcap_zmq.poll import READABLE, Watch
+
+GZIP_MAGIC = b"\x1f\x8b"
+READ_AHEAD = 2
+CHUNK = 1 << 18
+
+
+class SavefileSource:
+    """path: a file or FIFO; "-": standard input. Gzip is undone where its magic number
+    says so. Raises InputError where it cannot be opened, SavefileError where it holds
+    no savefile; what goes wrong later ends the stream and is in `failure`."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        batch_bytes: int,
+        batch_age_ns: int,
+        counters: SenderCounters,
+    ) -> None:
+        self.failure: PcapZmqError | None = None
+        self.warnings: list[str] = []
+        self._name = "standard input" if path == "-" else path
+        self._capacity = max(batch_bytes, RECORD_HEADER + CAPLEN_MAX)
+        self._age_ns = batch_age_ns
+        self._counters = counters
+        self._owns_fd = path != "-"
+        self._fd = _open(path)
+        self._inflater: _Inflater | None = None
+        self._file = self._open_savefile()
+        self.linktype = self._file.linktype
+        self._ahead: queue.Queue[Batch | PcapZmqError | None] = queue.Queue(READ_AHEAD)
+        self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._is_stopped = False
+        self._is_closed = False
+        self._is_exhausted = False
+        self._thread = threading.Thread(target=self._read_ahead, daemon=True)
+        self._thread.start()
+
+    @property
+    def held_packets(self) -> int:
+        """None: packets count as received when they are read from here."""
+        return 0
+
+    def serve(self, now: Instant) -> None:
+        """The thread does what there is to do."""
+
+    def watch(self, wanted: bool) -> Iterable[Watch]:
+        """Readable while a batch lies ready."""
+        if wanted and not self._is_exhausted:
+            yield Watch(self._wake, READABLE)
+
+    def due(self) -> int | None:
+        """Never: the thread wakes the loop."""
+        return None
+
+    def read(self, now: Instant) -> Batch | None:
+        """The next batch that has been read ahead."""
+        if self._is_exhausted:
+            return None
+        try:
+            item = self._ahead.get_nowait()
+        except queue.Empty:
+            return None
+        os.read(self._wake, 1)
+        if isinstance(item, Batch):
+            self._counters.received += item.count
+            return item
+        self._is_exhausted = True
+        self.failure = item
+        return None
+
+    def settle(self, receipt: object, now: Instant) -> None:
+        """A file wants no acknowledgement."""
+
+    def stop(self, now: Instant) -> None:
+        """The rest of the file stays unread."""
+        self._is_stopped = True
+        self._is_exhausted = True
+
+    def is_exhausted(self) -> bool:
+        """The end of the file, or a stop."""
+        return self._is_exhausted
+
+    def close(self) -> None:
+        """Closes the file, unless the thread is stuck in reading it: then the end of
+        the process does."""
+        self._is_stopped = True
+        while not self._ahead.empty():
+            self._ahead.get_nowait()
+        self._thread.join(timeout=0.2)
+        if self._thread.is_alive():
+            return
+        self._file.close()
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self._wake)
+            os.close(self._woken)
+            if self._owns_fd:
+                os.close(self._fd)
+
+    def _open_savefile(self) -> Savefile:
+        beginning = _read_some(self._fd, self._name)
+        if not beginning:
+            raise SavefileError(f"{self._name} is empty: it has no savefile header")
+        fd = self._fd
+        if beginning.startswith(GZIP_MAGIC):
+            self._inflater = _Inflater(self._fd, beginning)
+            fd, beginning = self._inflater.output, b""
+        try:
+            return Savefile(fd, beginning)
+        except SavefileFormatError as error:
+            raise SavefileError(
+                f"{self._name} is no pcap or pcapng savefile: {error}"
+            ) from error
+
+    def _read_ahead(self) -> None:
+        ended: Ended | None = None
+        while ended is not Ended.END and not self._is_stopped:
+            buffer = new_buffer(self._capacity)
+            try:
+                used, count, ended = self._file.read_into(buffer, self._age_ns)
+            except SavefileFormatError as error:
+                self._hand_over(SavefileError(f"{self._name}: {self._why(error)}"))
+                return
+            if count:
+                records = buffer[:used]
+                if used < self._capacity - self._capacity // 8:
+                    # Small batches do not each keep a large buffer occupied.
+                    records = memoryview(bytes(records))
+                self._hand_over(Batch(self.linktype, records, count))
+        failure = self._inflater.failure if self._inflater else None
+        self._hand_over(SavefileError(f"{self._name}: {failure}") if failure else None)
+
+    def _why(self, error: SavefileFormatError) -> str:
+        inflater = self._inflater
+        return (inflater.failure if inflater else None) or str(error)
+
+    def _hand_over(self, item: Batch | PcapZmqError | None) -> None:
+        while not self._is_stopped:
+            try:
+                self._ahead.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            os.write(self._woken, b"\0")
+            return
+
+
+class _Inflater:
+    """A thread that undoes gzip, from one descriptor into a pipe."""
+
+    def __init__(self, fd: int, beginning: bytes) -> None:
+        self.failure: str | None = None
+        self.output, self._input = os.pipe2(os.O_CLOEXEC)
+        threading.Thread(
+            target=self._inflate, args=(fd, beginning), daemon=True
+        ).start()
+
+    def _inflate(self, fd: int, chunk: bytes) -> None:
+        try:
+            with os.fdopen(self._input, "wb", buffering=0) as out:
+                stream = isal_zlib.decompressobj(wbits=31)
+                while chunk:
+                    if stream.eof:
+                        # Gzip files may be several ones, back to back.
+                        stream = isal_zlib.decompressobj(wbits=31)
+                    # In steps: a small file may hold very much.
+                    out.write(stream.decompress(chunk, CHUNK))
+                    rest = stream.unused_data or stream.unconsumed_tail
+                    chunk = rest or os.read(fd, CHUNK)
+                if not stream.eof:
+                    self.failure = "the gzip data end in the middle"
+        except isal_zlib.error as error:  # type: ignore[misc]  # typed as an instance
+            self.failure = f"gzip: {error}"
+        except OSError as error:
+            self.failure = f"gzip: {error.strerror}"
+
+
+def _open(path: str) -> int:
+    if path == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise ConfigError("standard input is a terminal: pipe a savefile into it")
+        return sys.stdin.fileno()
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except PermissionError as error:
+        raise InputPermissionError(
+            f"{path} may not be read: {error.strerror}"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}") from error
+    return fd
+
+
+def _read_some(fd: int, name: str) -> bytes:
+    """The first octets, enough to tell what they are."""
+    beginning = b""
+    try:
+        while len(beginning) < len(GZIP_MAGIC):
+            chunk = os.read(fd, CHUNK)
+            if not chunk:
+                break
+            beginning += chunk
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}") from error
+    return beginning

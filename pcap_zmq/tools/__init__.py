@@ -1,0 +1,1 @@
+"""One tool each: its Config, and the pipeline that it makes of it."""

@@ -1,0 +1,211 @@
+"""The sending tool: NFLOG groups or a savefile to one receiver."""
+
+import logging
+import socket
+import uuid
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import zmq
+
+from nflog_ffi import limits
+from pcap_zmq import options, sockets
+from pcap_zmq.clock import SystemClock
+from pcap_zmq.counters import Reason, SenderCounters
+from pcap_zmq.errors import ConfigError
+from pcap_zmq.formats.codec import Codec
+from pcap_zmq.formats.link import SenderLink
+from pcap_zmq.formats.wire import StreamId
+from pcap_zmq.packet import Batch, EncodedBatch
+from pcap_zmq.pipeline import Pipeline
+from pcap_zmq.policy.shaper import Shaper
+from pcap_zmq.poll import Poller, Stop
+from pcap_zmq.privileges import drop_to
+from pcap_zmq.sinks.link import LinkSink
+from pcap_zmq.sources.nflog import NflogSource
+from pcap_zmq.sources.savefile import SavefileSource
+from pcap_zmq.stages.encoder import Encoder
+from pcap_zmq.telemetry import Reporter, SenderReport
+
+logger = logging.getLogger(__name__)
+
+MACHINE_ID = Path("/etc/machine-id")
+
+
+@dataclass(frozen=True, slots=True)
+class NflogOptions:
+    """Which groups, and how the kernel hands their packets over."""
+
+    groups: tuple[int, ...]
+    snaplen: int = limits.SNAPLEN.default
+    nlbufsiz: int = limits.NLBUFSIZ.default
+    qthreshold: int = limits.QTHRESHOLD.default
+    qtimeout_cs: int | None = None
+    """None: half of the batch age."""
+    rcvbuf: int = limits.RCVBUF.default
+
+
+@dataclass(frozen=True, slots=True)
+class SavefileOptions:
+    """Which savefile; "-": standard input."""
+
+    path: str
+
+
+SourceOptions: TypeAlias = NflogOptions | SavefileOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SendConfig:
+    """What `pcap-zmq-send` is asked to do. Watermarks in bytes per second."""
+
+    source: SourceOptions
+    endpoint: str
+    bind: bool = False
+    name: str = field(default_factory=socket.gethostname)
+    batch_bytes: int = options.BATCH_BYTES.default
+    batch_age_ns: int = options.BATCH_AGE_NS.default
+    low_watermark: int = options.LOW_WATERMARK.default
+    high_watermark: int = options.HIGH_WATERMARK.default
+    codec: Codec = Codec.ZLIB
+    level: int | None = None
+    send_queue: int = options.SEND_QUEUE.default
+    user: str | None = None
+    linger_ns: int = options.LINGER_NS.default
+    report_ns: int = options.REPORT_NS.default
+
+    def check(self) -> None:
+        """Raises ConfigError for a value out of bounds."""
+        options.BATCH_BYTES.check("--batch-bytes", self.batch_bytes)
+        options.BATCH_AGE_NS.check("--batch-age (ns)", self.batch_age_ns)
+        options.LOW_WATERMARK.check("--low-watermark", self.low_watermark)
+        options.HIGH_WATERMARK.check("--high-watermark", self.high_watermark)
+        options.SEND_QUEUE.check("--send-queue", self.send_queue)
+        options.LINGER_NS.check("--linger (ns)", self.linger_ns)
+        options.REPORT_NS.check("--report (ns)", self.report_ns)
+        if self.batch_bytes > self.send_queue:
+            raise ConfigError(
+                f"--batch-bytes {self.batch_bytes} is more than --send-queue "
+                f"{self.send_queue} holds"
+            )
+        if not self.name:
+            raise ConfigError("--name is empty")
+
+
+class Send:
+    """Runs once: opens everything, gives up root, then moves packets until the source
+    ends or a signal asks for the end."""
+
+    def __init__(self, config: SendConfig) -> None:
+        config.check()
+        sockets.check_endpoint(config.endpoint)
+        self._config = config
+        self._clock = SystemClock()
+        self._waits = isinstance(config.source, SavefileOptions)
+        self.counters = SenderCounters()
+        self._encoder = Encoder(
+            # A file waits, so nothing of it has to be dropped.
+            Shaper(config.low_watermark, 0 if self._waits else config.high_watermark),
+            config.codec,
+            config.level,
+            self.counters,
+        )
+
+    def run(self, stop: Stop) -> str:
+        """Returns the totals. Raises what goes wrong; what was read from a file before
+        that is delivered first."""
+        config = self._config
+        with (
+            closing(self._open_source()) as source,
+            zmq.Context() as context,
+            closing(self._open_sink(context, source.linktype)) as sink,
+        ):
+            for warning in source.warnings:
+                logger.warning("%s", warning)
+            if config.user is not None:
+                drop_to(config.user)
+            totals = self._move(source, sink, stop)
+        if source.failure is not None:
+            logger.info("totals: %s", totals)
+            raise source.failure
+        return totals
+
+    def _open_source(self) -> NflogSource | SavefileSource:
+        config = self._config
+        if isinstance(config.source, SavefileOptions):
+            return SavefileSource(
+                config.source.path,
+                batch_bytes=config.batch_bytes,
+                batch_age_ns=config.batch_age_ns,
+                counters=self.counters,
+            )
+        return NflogSource(
+            config.source.groups,
+            batch_bytes=config.batch_bytes,
+            batch_age_ns=config.batch_age_ns,
+            snaplen=config.source.snaplen,
+            nlbufsiz=config.source.nlbufsiz,
+            qthreshold=config.source.qthreshold,
+            qtimeout_cs=config.source.qtimeout_cs,
+            rcvbuf=config.source.rcvbuf,
+            counters=self.counters,
+        )
+
+    def _open_sink(
+        self, context: zmq.Context[zmq.Socket[bytes]], linktype: int
+    ) -> LinkSink:
+        config = self._config
+        link = SenderLink(
+            StreamId(sender_id(config), self._clock.now().wall_ns),
+            config.name,
+            linktype,
+            config.send_queue,
+            self.counters,
+        )
+        return LinkSink(
+            context,
+            config.endpoint,
+            bind=config.bind,
+            link=link,
+            counters=self.counters,
+        )
+
+    def _move(
+        self, source: NflogSource | SavefileSource, sink: LinkSink, stop: Stop
+    ) -> str:
+        pipeline: Pipeline[Batch, EncodedBatch]
+
+        def held() -> int:
+            return source.held_packets + pipeline.held_packets + sink.held_packets
+
+        report = SenderReport(self.counters, held)
+        reporter = Reporter(report, self._config.report_ns, self._clock.now())
+        pipeline = Pipeline(
+            source,
+            self._encoder,
+            sink,
+            drop=None if self._waits else self._drop,
+            linger_ns=self._config.linger_ns,
+            clock=self._clock,
+            poller=Poller(),
+            timers=[reporter],
+        )
+        pipeline.run(stop)
+        lost = pipeline.held_packets + source.held_packets
+        self.counters.dropped[Reason.SHUTDOWN] += lost
+        return report.totals()
+
+    def _drop(self, item: EncodedBatch) -> None:
+        self.counters.dropped[Reason.SEND_QUEUE_FULL] += item.count
+
+
+def sender_id(config: SendConfig) -> bytes:
+    """The same 16 octets whenever this sender starts on this host."""
+    try:
+        machine = MACHINE_ID.read_text().strip()
+    except OSError:
+        machine = f"{uuid.getnode():012x}"
+    identity = f"{machine}/{config.name}/{config.source}"
+    return uuid.uuid5(uuid.NAMESPACE_OID, identity).bytes
