@@ -30,6 +30,14 @@ struct savefile {
     char buffer[BUFFER];
 };
 
+/* Whoever shares a pipe with us may have set O_NONBLOCK on it. */
+static int wait_for_more(int fd)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+
+    return errno == EAGAIN && poll(&pollfd, 1, -1) > 0;
+}
+
 static ssize_t take(struct savefile *file, char *out, size_t wanted)
 {
     size_t left = file->length - file->at;
@@ -39,7 +47,7 @@ static ssize_t take(struct savefile *file, char *out, size_t wanted)
 
         do
             got = read(file->fd, file->buffer, sizeof(file->buffer));
-        while (got < 0 && errno == EINTR);
+        while (got < 0 && (errno == EINTR || wait_for_more(file->fd)));
         if (got <= 0)
             return got;
         file->at = 0;

@@ -56,7 +56,6 @@ class Pipeline(Generic[In, Out]):
         linger_ns: int,
         clock: Clock,
         poller: Poller,
-        timers: Iterable[Timed] = (),
     ) -> None:
         self._source = source
         self._stage = stage
@@ -65,7 +64,7 @@ class Pipeline(Generic[In, Out]):
         self._linger_ns = linger_ns
         self._clock = clock
         self._poller = poller
-        self._timers = tuple(timers)
+        self._timers: tuple[Timed, ...] = ()
         self._held: deque[Out] = deque()
         self._deadline_ns: int | None = None
         self._is_finishing = False
@@ -75,9 +74,10 @@ class Pipeline(Generic[In, Out]):
         """Packets between the source and the sink."""
         return sum(item.count for item in self._held)
 
-    def run(self, stop: Stop) -> None:
+    def run(self, stop: Stop, timers: Iterable[Timed] = ()) -> None:
         """Until the source is exhausted and the sink has finished, or the linger time
-        has passed since `stop` was set."""
+        has passed since `stop` was set. Timers get a turn when they are due."""
+        self._timers = tuple(timers)
         while not self._turn(stop):
             now_ns = self._clock.now().mono_ns
             dues = (timed.due() for timed in self._timed())

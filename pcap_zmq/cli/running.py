@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import click
 
@@ -17,10 +17,17 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Tool(Protocol):
-    """What a command runs."""
+    """What a command runs; entered, it has opened all that it needs."""
 
-    def run(self, stop: Any) -> str:
-        """Until done or stopped; returns the totals."""
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+    def run(self, stop: Any) -> None:
+        """Until done or stopped."""
+
+    def totals(self) -> str:
+        """What has happened altogether, for people."""
 
 
 def common_options(command: Command) -> Command:
@@ -50,13 +57,17 @@ def run(make: Callable[[], Tool], log_level: str) -> None:
         format="%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
+    stop = Stop()
     try:
-        tool = make()
-        stop = Stop()
-        stop.install()
-        totals = tool.run(stop)
+        with make() as tool:
+            # Only now: until then a signal ends the process, even one that waits in
+            # open() for the other end of a FIFO.
+            stop.install()
+            try:
+                tool.run(stop)
+            finally:
+                click.echo(f"totals: {tool.totals()}", err=True)
     except PcapZmqError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(exits.code_for(error))
-    click.echo(f"totals: {totals}", err=True)
     sys.exit(exits.DONE)

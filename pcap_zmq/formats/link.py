@@ -401,7 +401,7 @@ class ReceiverLink:
         # A window granted on an earlier connection binds nobody any more.
         stream.window = stream.reserved = 0
         self._hear(stream, message, now_ns)
-        self._share_out()
+        self._is_uneven = True
         self._owe(stream, ReplyType.WELCOME)
 
     def _supersede(self, run: StreamId) -> None:

@@ -56,6 +56,7 @@ class LinkSink:
         self._connections = 0
         self._greetings = 0
         self._has_told_absence = False
+        self._has_told_stranger = False
         self._socket = context.socket(zmq.DEALER)
         self._monitor = self._socket.get_monitor_socket(_EVENTS)
         try:
@@ -185,9 +186,10 @@ class LinkSink:
                         "nothing answers at %s; packets are held, tries go on",
                         self.endpoint,
                     )
-            case _:
+            case _ if not self._has_told_stranger:
+                self._has_told_stranger = True
                 logger.warning(
-                    "whatever listens at %s is no pcap-zmq receiver, or of another "
-                    "security setting: the handshake failed",
+                    "whoever is at %s speaks no ZeroMQ, or another security setting: "
+                    "the handshake failed; tries go on",
                     self.endpoint,
                 )

@@ -2,9 +2,11 @@
 
 import logging
 import stat
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import zmq
 
@@ -14,7 +16,6 @@ from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
 from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.formats.link import ReceiverLink
-from pcap_zmq.packet import Batch, EncodedBatch
 from pcap_zmq.pipeline import Pipeline
 from pcap_zmq.poll import Poller, Stop
 from pcap_zmq.sinks.fifo import FifoSink
@@ -57,7 +58,7 @@ class ReceiveConfig:
 
 
 class Receive:
-    """Runs once: opens the output, then the address, then moves packets until a signal
+    """Entered, it opens the output, then the address; then it runs once, until a signal
     asks for the end or, once, every sender has left."""
 
     def __init__(self, config: ReceiveConfig) -> None:
@@ -65,17 +66,51 @@ class Receive:
         sockets.check_endpoint(config.address)
         self._config = config
         self._clock = SystemClock()
+        self._open = ExitStack()
         self.counters = ReceiverCounters()
 
-    def run(self, stop: Stop) -> str:
-        """Returns the totals."""
-        with (
-            closing(self._open_sink()) as sink,
-            zmq.Context() as context,
-            closing(self._open_source(context)) as source,
-        ):
-            logger.info("listening on %s", source.address)
-            return self._move(source, sink, stop)
+    def __enter__(self) -> Self:
+        config = self._config
+        with ExitStack() as opened:
+            sink = opened.enter_context(closing(self._open_sink()))
+            context = opened.enter_context(zmq.Context())
+            self._source = opened.enter_context(closing(self._open_source(context)))
+            decoder = Decoder(
+                config.linktype,
+                config.nanoseconds,
+                self._source.sender_of,
+                self.counters,
+            )
+            self._pipeline = Pipeline(
+                self._source,
+                decoder,
+                sink,
+                drop=None,
+                linger_ns=config.linger_ns,
+                clock=self._clock,
+                poller=Poller(),
+            )
+            self._report = ReceiverReport(self.counters, self._held_packets)
+            self._open = opened.pop_all()
+        logger.info("listening on %s", self._source.address)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def run(self, stop: Stop) -> None:
+        """Raises OutputError where the output takes no more for good."""
+        reporter = Reporter(self._report, self._config.report_ns, self._clock.now())
+        self._pipeline.run(stop, [reporter])
+
+    def totals(self) -> str:
+        """What has happened altogether, for people."""
+        return self._report.totals()
 
     def _open_sink(self) -> FifoSink | SavefileSink:
         config = self._config
@@ -109,31 +144,8 @@ class Receive:
             counters=self.counters,
         )
 
-    def _move(
-        self, source: LinkSource, sink: FifoSink | SavefileSink, stop: Stop
-    ) -> str:
-        config = self._config
-        pipeline: Pipeline[EncodedBatch, Batch]
-
-        def held() -> int:
-            return pipeline.held_packets + source.held_packets
-
-        report = ReceiverReport(self.counters, held)
-        decoder = Decoder(
-            config.linktype, config.nanoseconds, source.sender_of, self.counters
-        )
-        pipeline = Pipeline(
-            source,
-            decoder,
-            sink,
-            drop=None,
-            linger_ns=config.linger_ns,
-            clock=self._clock,
-            poller=Poller(),
-            timers=[Reporter(report, config.report_ns, self._clock.now())],
-        )
-        pipeline.run(stop)
-        return report.totals()
+    def _held_packets(self) -> int:
+        return self._pipeline.held_packets + self._source.held_packets
 
 
 def _fifo_path(output: str) -> Path | None:

@@ -3,10 +3,11 @@
 import logging
 import socket
 import uuid
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from types import TracebackType
+from typing import Self, TypeAlias
 
 import zmq
 
@@ -18,7 +19,7 @@ from pcap_zmq.errors import ConfigError
 from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.link import SenderLink
 from pcap_zmq.formats.wire import StreamId
-from pcap_zmq.packet import Batch, EncodedBatch
+from pcap_zmq.packet import EncodedBatch
 from pcap_zmq.pipeline import Pipeline
 from pcap_zmq.policy.shaper import Shaper
 from pcap_zmq.poll import Poller, Stop
@@ -95,8 +96,8 @@ class SendConfig:
 
 
 class Send:
-    """Runs once: opens everything, gives up root, then moves packets until the source
-    ends or a signal asks for the end."""
+    """Entered, it opens everything and gives up root; then it runs once, until the
+    source ends or a signal asks for the end."""
 
     def __init__(self, config: SendConfig) -> None:
         config.check()
@@ -104,6 +105,7 @@ class Send:
         self._config = config
         self._clock = SystemClock()
         self._waits = isinstance(config.source, SavefileOptions)
+        self._open = ExitStack()
         self.counters = SenderCounters()
         self._encoder = Encoder(
             # A file waits, so nothing of it has to be dropped.
@@ -113,24 +115,51 @@ class Send:
             self.counters,
         )
 
-    def run(self, stop: Stop) -> str:
-        """Returns the totals. Raises what goes wrong; what was read from a file before
-        that is delivered first."""
-        config = self._config
-        with (
-            closing(self._open_source()) as source,
-            zmq.Context() as context,
-            closing(self._open_sink(context, source.linktype)) as sink,
-        ):
-            for warning in source.warnings:
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self._source = opened.enter_context(closing(self._open_source()))
+            context = opened.enter_context(zmq.Context())
+            self._sink = opened.enter_context(
+                closing(self._open_sink(context, self._source.linktype))
+            )
+            if self._config.user is not None:
+                drop_to(self._config.user)
+            for warning in self._source.warnings:
                 logger.warning("%s", warning)
-            if config.user is not None:
-                drop_to(config.user)
-            totals = self._move(source, sink, stop)
-        if source.failure is not None:
-            logger.info("totals: %s", totals)
-            raise source.failure
-        return totals
+            self._pipeline = Pipeline(
+                self._source,
+                self._encoder,
+                self._sink,
+                drop=None if self._waits else self._drop,
+                linger_ns=self._config.linger_ns,
+                clock=self._clock,
+                poller=Poller(),
+            )
+            self._report = SenderReport(self.counters, self._held_packets)
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def run(self, stop: Stop) -> None:
+        """Raises what goes wrong; what was read from a file before that is delivered
+        first."""
+        reporter = Reporter(self._report, self._config.report_ns, self._clock.now())
+        self._pipeline.run(stop, [reporter])
+        left = self._source.held_packets + self._pipeline.held_packets
+        self.counters.dropped[Reason.SHUTDOWN] += left
+        if self._source.failure is not None:
+            raise self._source.failure
+
+    def totals(self) -> str:
+        """What has happened altogether, for people."""
+        return self._report.totals()
 
     def _open_source(self) -> NflogSource | SavefileSource:
         config = self._config
@@ -172,30 +201,12 @@ class Send:
             counters=self.counters,
         )
 
-    def _move(
-        self, source: NflogSource | SavefileSource, sink: LinkSink, stop: Stop
-    ) -> str:
-        pipeline: Pipeline[Batch, EncodedBatch]
-
-        def held() -> int:
-            return source.held_packets + pipeline.held_packets + sink.held_packets
-
-        report = SenderReport(self.counters, held)
-        reporter = Reporter(report, self._config.report_ns, self._clock.now())
-        pipeline = Pipeline(
-            source,
-            self._encoder,
-            sink,
-            drop=None if self._waits else self._drop,
-            linger_ns=self._config.linger_ns,
-            clock=self._clock,
-            poller=Poller(),
-            timers=[reporter],
+    def _held_packets(self) -> int:
+        return (
+            self._source.held_packets
+            + self._pipeline.held_packets
+            + self._sink.held_packets
         )
-        pipeline.run(stop)
-        lost = pipeline.held_packets + source.held_packets
-        self.counters.dropped[Reason.SHUTDOWN] += lost
-        return report.totals()
 
     def _drop(self, item: EncodedBatch) -> None:
         self.counters.dropped[Reason.SEND_QUEUE_FULL] += item.count
