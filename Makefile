@@ -1,0 +1,59 @@
+# Builds what a checkout needs to run, and runs it: system packages, a virtual
+# environment with the native crossings, then the demo, the tests or the benchmarks.
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -n auto
+
+VENV := .venv
+RUN := $(VENV)/bin
+# Everything that an editable install does not pick up by itself.
+BUILT_FROM := pyproject.toml setup.py $(filter-out %/_nflog.c %/_pcap.c, \
+	$(wildcard nflog_ffi/*.c nflog_ffi/*.h nflog_ffi/_build.py \
+	pcap_ffi/*.c pcap_ffi/*.h pcap_ffi/_build.py))
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types suite bench venv clean system-packages
+
+help: ## Show these lines
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(VENV)/.installed ## Show the whole way, from NFLOG rule to IDS, in private networks
+	$(RUN)/python examples/demo.py $(DEMO_ARGS)
+
+test: lint types suite ## Everything that must pass: lint, types and the test suite
+
+lint: $(VENV)/.installed ## Style, by ruff
+	$(RUN)/ruff check
+	$(RUN)/ruff format --check
+
+types: $(VENV)/.installed ## Types, by mypy
+	$(RUN)/mypy
+
+suite: $(VENV)/.installed ## The tests; PYTEST_ARGS="-n auto" says how
+	$(RUN)/pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed ## The benchmarks; BENCH_ARGS= says which
+	$(RUN)/python -m bench $(BENCH_ARGS)
+
+venv: $(VENV)/.installed ## Only build what the others need
+
+clean: ## Remove all that was built, the virtual environment too
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f nflog_ffi/*.so nflog_ffi/*.o nflog_ffi/_nflog.c
+	rm -f pcap_ffi/*.so pcap_ffi/*.o pcap_ffi/_pcap.c
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Asked for every time, since only the machine knows; quick when nothing is missing.
+system-packages:
+	@PYTHON='$(PYTHON)' sh scripts/system-packages
+
+# Order-only: that the packages were looked for is no reason to build again.
+$(VENV)/.installed: $(BUILT_FROM) | system-packages
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit( \
+	    "Python 3.11 or newer is needed, and $(PYTHON) is %d.%d; try: " \
+	    "make PYTHON=python3.11" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	@# Else setuptools sees no reason to build again when only a header is new.
+	@rm -f nflog_ffi/*.so pcap_ffi/*.so
+	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
+	@touch $@

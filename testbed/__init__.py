@@ -1,0 +1,1 @@
+"""Private networks with real traffic, for the demo, the tests and the benchmarks."""
