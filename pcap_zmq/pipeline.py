@@ -8,7 +8,7 @@ asked for the end.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from pcap_zmq.packet import Instant
@@ -28,6 +28,11 @@ class Counted(Protocol):
     def receipt(self) -> object: ...
 
 
+def count_packets(items: Iterable[Counted]) -> int:
+    """Packets in all of them."""
+    return sum(item.count for item in items)
+
+
 class Clock(Protocol):
     """What tells the time."""
 
@@ -43,7 +48,7 @@ class Pipeline(Generic[In, Out]):
 
     drop: counts an item that is lost because the sink does not take it now; None: the
     item waits, and nothing more is read. What is held when the linger time has passed
-    stays in `held_packets`, for the tool to account for.
+    stays in `held`, for the tool to account for.
     """
 
     def __init__(
@@ -70,9 +75,9 @@ class Pipeline(Generic[In, Out]):
         self._is_finishing = False
 
     @property
-    def held_packets(self) -> int:
-        """Packets between the source and the sink."""
-        return sum(item.count for item in self._held)
+    def held(self) -> Sequence[Out]:
+        """What is between the source and the sink."""
+        return tuple(self._held)
 
     def run(self, stop: Stop, timers: Iterable[Timed] = ()) -> None:
         """Until the source is exhausted and the sink has finished, or the linger time

@@ -1,6 +1,7 @@
 """Waits for descriptors, ZeroMQ sockets, a signal or a deadline, whichever is first."""
 
 import os
+import select
 import signal
 from collections.abc import Iterable
 from types import FrameType
@@ -56,6 +57,10 @@ class Poller:
         poller = zmq.Poller()
         for pollable, events in watches:
             poller.register(pollable, events)
+        if not poller.sockets:
+            # With nothing to watch pyzmq does not wait at all.
+            select.select([], [], [], None if timeout_ns is None else timeout_ns / 1e9)
+            return
         # Rounded up: waking a moment early would only mean another turn.
         timeout_ms = None if timeout_ns is None else max(0, -(-timeout_ns // 1_000_000))
         poller.poll(timeout_ms)

@@ -71,7 +71,9 @@ def attach(socket: zmq.Socket[bytes], endpoint: str, *, bind: bool) -> str:
         raise TransportError(
             f"cannot {verb} {endpoint}: {error.strerror}{hint}"
         ) from error
-    return socket.getsockopt_string(zmq.LAST_ENDPOINT) if bind else endpoint
+    if bind and endpoint.endswith((":*", ":0")):
+        return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    return endpoint
 
 
 _HINTS = {

@@ -7,7 +7,7 @@ Specification: docs/wire.md. What may be taken and what is owed is
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import zmq
 
@@ -64,9 +64,9 @@ class LinkSource:
             raise
 
     @property
-    def held_packets(self) -> int:
-        """Packets that came and have not been read from here."""
-        return sum(batch.count for batch in self._waiting)
+    def held(self) -> Sequence[EncodedBatch]:
+        """What came and has not been read from here."""
+        return tuple(self._waiting)
 
     def serve(self, now: Instant) -> None:
         """Takes messages and sends the replies that are owed."""
@@ -109,6 +109,14 @@ class LinkSource:
             stream = self._link.streams.get(receipt.stream)
         return f"sender {stream.name}" if stream else "a sender"
 
+    def has_left(self, receipt: object) -> bool:
+        """Whether the sender of a batch has said goodbye, so that it will not send the
+        batch to anybody again."""
+        stream = None
+        if isinstance(receipt, Receipt):
+            stream = self._link.streams.get(receipt.stream)
+        return stream is None or stream.has_left
+
     def stop(self, now: Instant) -> None:
         """Takes no more messages: what their senders hold they can give another
         receiver. What is here already can still be read."""
@@ -138,6 +146,7 @@ class LinkSource:
             return
         batch = self._link.receive(peer.bytes, message, now.mono_ns)
         if batch is not None:
+            self._counters.received += batch.count
             self._waiting.append(batch)
         elif message.type in {MessageType.HELLO, MessageType.GOODBYE}:
             verb = "is here" if message.type is MessageType.HELLO else "has left"

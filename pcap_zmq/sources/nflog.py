@@ -103,6 +103,8 @@ class NflogSource:
 
     def due(self) -> int | None:
         """The end of a rest, the age of a batch, or the next look at the counters."""
+        if self._is_exhausted:
+            return None
         due = self._looked_ns + LOOK_NS
         if self._rests_until_ns:
             due = min(due, self._rests_until_ns)

@@ -49,11 +49,9 @@ class Decoder:
         except (FormatError, ConfigError) as error:
             self._drop(item, Reason.MALFORMED, f"a malformed batch: {error}")
             return [self._empty(item)]
-        self._counters.received += count
         if self.linktype is None:
             self.linktype = item.linktype
         if item.linktype != self.linktype:
-            self._counters.received -= count
             self._drop(
                 item,
                 Reason.LINKTYPE,
@@ -80,7 +78,6 @@ class Decoder:
         return records, count
 
     def _drop(self, item: EncodedBatch, reason: Reason, why: str) -> None:
-        self._counters.received += item.count
         self._counters.dropped[reason] += item.count
         sender = self._sender_of(item.receipt)
         complaint = f"{sender} {reason}"

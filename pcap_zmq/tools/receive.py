@@ -12,11 +12,12 @@ import zmq
 
 from pcap_zmq import options, sockets
 from pcap_zmq.clock import SystemClock
-from pcap_zmq.counters import ReceiverCounters
+from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
 from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.formats.link import ReceiverLink
-from pcap_zmq.pipeline import Pipeline
+from pcap_zmq.packet import Batch, EncodedBatch
+from pcap_zmq.pipeline import Pipeline, count_packets
 from pcap_zmq.poll import Poller, Stop
 from pcap_zmq.sinks.fifo import FifoSink
 from pcap_zmq.sinks.savefile import SavefileSink
@@ -67,6 +68,7 @@ class Receive:
         self._config = config
         self._clock = SystemClock()
         self._open = ExitStack()
+        self._orphans = 0
         self.counters = ReceiverCounters()
 
     def __enter__(self) -> Self:
@@ -107,6 +109,10 @@ class Receive:
         """Raises OutputError where the output takes no more for good."""
         reporter = Reporter(self._report, self._config.report_ns, self._clock.now())
         self._pipeline.run(stop, [reporter])
+        # What is held of a sender that is still there it will send again.
+        orphans = [item for item in self._held() if self._source.has_left(item.receipt)]
+        self._orphans = count_packets(orphans)
+        self.counters.dropped[Reason.SHUTDOWN] += self._orphans
 
     def totals(self) -> str:
         """What has happened altogether, for people."""
@@ -144,8 +150,11 @@ class Receive:
             counters=self.counters,
         )
 
+    def _held(self) -> tuple[Batch | EncodedBatch, ...]:
+        return (*self._pipeline.held, *self._source.held)
+
     def _held_packets(self) -> int:
-        return self._pipeline.held_packets + self._source.held_packets
+        return count_packets(self._held()) - self._orphans
 
 
 def _fifo_path(output: str) -> Path | None:

@@ -20,7 +20,7 @@ from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.link import SenderLink
 from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.packet import EncodedBatch
-from pcap_zmq.pipeline import Pipeline
+from pcap_zmq.pipeline import Pipeline, count_packets
 from pcap_zmq.policy.shaper import Shaper
 from pcap_zmq.poll import Poller, Stop
 from pcap_zmq.privileges import drop_to
@@ -106,6 +106,7 @@ class Send:
         self._clock = SystemClock()
         self._waits = isinstance(config.source, SavefileOptions)
         self._open = ExitStack()
+        self._has_ended = False
         self.counters = SenderCounters()
         self._encoder = Encoder(
             # A file waits, so nothing of it has to be dropped.
@@ -152,8 +153,9 @@ class Send:
         first."""
         reporter = Reporter(self._report, self._config.report_ns, self._clock.now())
         self._pipeline.run(stop, [reporter])
-        left = self._source.held_packets + self._pipeline.held_packets
+        left = self._source.held_packets + count_packets(self._pipeline.held)
         self.counters.dropped[Reason.SHUTDOWN] += left
+        self._has_ended = True
         if self._source.failure is not None:
             raise self._source.failure
 
@@ -202,9 +204,11 @@ class Send:
         )
 
     def _held_packets(self) -> int:
+        if self._has_ended:
+            return 0
         return (
             self._source.held_packets
-            + self._pipeline.held_packets
+            + count_packets(self._pipeline.held)
             + self._sink.held_packets
         )
 
