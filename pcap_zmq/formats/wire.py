@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pcap_zmq.counters import Reason, SenderCounters
 from pcap_zmq.errors import UnsupportedVersionError, WireError
+from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.packet import Octets
 
 MAGIC = b"PZMQ"
@@ -202,6 +203,8 @@ def decode_message(frames: list[Octets]) -> Message:
         raise WireError(f"message type {kind}") from error
     if flags:
         raise WireError(f"flags {flags:#x}")
+    if linktype > linktypes.MAXIMUM:
+        raise WireError(f"link type {linktype}")
     if not 0 < sequence <= SEQUENCE_MAX:
         raise WireError(f"sequence number {sequence}")
     return Message(

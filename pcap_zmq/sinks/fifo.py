@@ -134,12 +134,12 @@ class FifoSink:
     def offer(self, item: Batch, now: Instant) -> bool:
         """True once every octet of it is in the pipe. The same batch is offered until
         then; what was given of it is remembered."""
-        if not item.records:
-            return True
         if self._linktype is None:
             self._linktype = item.linktype
             self._due_ns = None
             self.serve(now)
+        if not item.records:
+            return True
         if self.state is not State.OPEN or self._again:
             return False
         self._offered = item.records

@@ -81,11 +81,11 @@ class SavefileSink:
 
     def offer(self, item: Batch, now: Instant) -> bool:
         """True once every octet of it is written."""
-        if not item.records:
-            return True
         if self._header is None:
             self._header = self._encode_header(item.linktype)
         self.serve(now)
+        if not item.records:
+            return True
         if self._header_at < len(self._header) or self._due_ns is not None:
             return False
         self._offered = item.records

@@ -16,8 +16,9 @@ from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.errors import UnsupportedVersionError, WireError
 from pcap_zmq.formats import wire
+from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.link import Receipt, ReceiverLink
-from pcap_zmq.formats.wire import MessageType
+from pcap_zmq.formats.wire import MessageType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant, Octets
 from pcap_zmq.poll import READABLE, Watch
 
@@ -104,17 +105,14 @@ class LinkSource:
 
     def sender_of(self, receipt: object) -> str:
         """Whose batch it is, for people."""
-        stream = None
-        if isinstance(receipt, Receipt):
-            stream = self._link.streams.get(receipt.stream)
-        return f"sender {stream.name}" if stream else "a sender"
+        return self._name_of(receipt.stream) if isinstance(receipt, Receipt) else ""
 
     def has_left(self, receipt: object) -> bool:
         """Whether the sender of a batch has said goodbye, so that it will not send the
         batch to anybody again."""
-        stream = None
-        if isinstance(receipt, Receipt):
-            stream = self._link.streams.get(receipt.stream)
+        if not isinstance(receipt, Receipt):
+            return True
+        stream = self._link.streams.get(receipt.stream)
         return stream is None or stream.has_left
 
     def stop(self, now: Instant) -> None:
@@ -148,10 +146,17 @@ class LinkSource:
         if batch is not None:
             self._counters.received += batch.count
             self._waiting.append(batch)
-        elif message.type in {MessageType.HELLO, MessageType.GOODBYE}:
-            verb = "is here" if message.type is MessageType.HELLO else "has left"
-            stream = self._link.streams.get(message.stream)
-            logger.info("sender %s %s", stream.name if stream else "?", verb)
+        elif message.type is MessageType.HELLO:
+            # No packets, but a link type: a reader gets its file header at once.
+            announcement = EncodedBatch(message.linktype, 0, Codec.NONE, 0, b"")
+            self._waiting.append(announcement)
+            logger.info("%s is here", self._name_of(message.stream))
+        elif message.type is MessageType.GOODBYE:
+            logger.info("%s has left", self._name_of(message.stream))
+
+    def _name_of(self, stream_id: StreamId) -> str:
+        stream = self._link.streams.get(stream_id)
+        return f"sender {stream.name}" if stream else "a sender"
 
     def _complain(self, error: WireError, now: Instant) -> None:
         since = self._complained_ns

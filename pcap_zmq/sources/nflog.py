@@ -119,9 +119,11 @@ class NflogSource:
         if self._is_exhausted:
             return None
         if now.mono_ns >= self._rests_until_ns or self._stop_ns is not None:
+            before = self._used
             with _translated():
-                self._used, is_full = self._socket.read_into(self._buffer, self._used)
-            self._rests_until_ns = 0 if is_full else now.mono_ns + REST_NS
+                self._used, is_full = self._socket.read_into(self._buffer, before)
+            is_busy = self._used > before and not is_full
+            self._rests_until_ns = now.mono_ns + REST_NS if is_busy else 0
             if is_full:
                 return self._give(now)
             if self._stop_ns is not None and now.mono_ns >= self._stop_ns:

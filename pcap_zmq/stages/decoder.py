@@ -86,4 +86,5 @@ class Decoder:
             logger.warning("%s: %s; dropping such batches", sender, why)
 
     def _empty(self, item: EncodedBatch) -> Batch:
-        return Batch(item.linktype, b"", 0, item.receipt)
+        linktype = item.linktype if self.linktype is None else self.linktype
+        return Batch(linktype, b"", 0, item.receipt)
