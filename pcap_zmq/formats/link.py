@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
-from pcap_zmq.packet import EncodedBatch
+from pcap_zmq.packet import EncodedBatch, Octets
 
 HEARTBEAT_NS = 1_000_000_000
 """A link on which nothing else was said says this much, so that both ends know."""
@@ -75,6 +75,8 @@ class SenderLink:
         self.held_bytes = 0
         self.held_packets = 0
         self.window = 0
+        self.unanswered = 0
+        """Greetings in a row that no welcome has followed."""
         self._stream = stream
         self._name = name.encode()[: wire.NAME_MAX]
         self._linktype = linktype
@@ -118,6 +120,7 @@ class SenderLink:
             State.UP,
         }:
             self.state = State.UP
+            self.unanswered = 0
             self.window = reply.window
             self._go_back(reply.next)
         elif self.state is State.UP:
@@ -193,6 +196,7 @@ class SenderLink:
         if self._speak_up:
             self._speak_up = False
             greeting = self.state is State.GREETING
+            self.unanswered += greeting
             return self._say(MessageType.HELLO if greeting else MessageType.GOODBYE)
         return None
 
@@ -296,6 +300,12 @@ class Stream:
     """Number and cost of each batch that is held."""
 
 
+def _printable(name: Octets) -> str:
+    """A name from elsewhere, fit for a log: no control characters."""
+    text = bytes(name[: wire.NAME_MAX]).decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 class ReceiverLink:
     """The receiving end: takes each batch of each sender once, in its order."""
 
@@ -394,7 +404,7 @@ class ReceiverLink:
             stream.next = message.sequence
             stream.written = message.sequence - 1
         self._supersede(message.stream)
-        stream.name = bytes(message.payload[: wire.NAME_MAX]).decode(errors="replace")
+        stream.name = _printable(message.payload)
         self._move(stream, peer)
         stream.has_left = False
         stream.is_here = True

@@ -57,6 +57,7 @@ class LinkSink:
         self._greetings = 0
         self._has_told_absence = False
         self._has_told_stranger = False
+        self._has_told_silence = False
         self._socket = context.socket(zmq.DEALER)
         self._monitor = self._socket.get_monitor_socket(_EVENTS)
         try:
@@ -84,6 +85,13 @@ class LinkSink:
         ):
             self._link.leave_now(now.mono_ns)
         self._send(now)
+        if self._link.unanswered > 1 and not self._has_told_silence:
+            self._has_told_silence = True
+            logger.warning(
+                "%s accepts connections and answers no hello: it is no pcap-zmq "
+                "receiver, or one of another wire version; packets are held",
+                self.endpoint,
+            )
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
         """Replies and connections, always: room is made by an acknowledgement."""
@@ -153,6 +161,7 @@ class LinkSink:
         was_up = self._link.state is State.UP
         self._link.receive(reply, now.mono_ns)
         if self._link.state is State.UP and not was_up:
+            self._has_told_silence = False
             logger.info("the receiver at %s takes packets", self.endpoint)
 
     def _note(self, event: int, now: Instant) -> None:

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import logging
 import os
+import select
 import stat
 import sys
 from collections.abc import Iterable
@@ -53,6 +54,9 @@ class SavefileSink:
         mode = os.fstat(self._fd).st_mode
         self._is_file = stat.S_ISREG(mode)
         self._is_pollable = not self._is_file and not stat.S_ISBLK(mode)
+        self._poll = select.poll()
+        if self._is_pollable:
+            self._poll.register(self._fd, 0)
         self._header: bytes | None = None
         self._header_at = 0
         self._offered: Octets = b""
@@ -64,7 +68,10 @@ class SavefileSink:
             self._header = self._encode_header(linktype)
 
     def serve(self, now: Instant) -> None:
-        """Writes the file header as soon as its link type is known."""
+        """Writes the file header as soon as its link type is known. Raises OutputError
+        when nobody reads standard output any more."""
+        if any(events & select.POLLERR for _, events in self._poll.poll(0)):
+            raise OutputError(f"the reader of {self._name} has left")
         if self._due_ns is not None and now.mono_ns >= self._due_ns:
             self._due_ns = None
         if self._header is not None and self._header_at < len(self._header):

@@ -153,6 +153,7 @@ class Send:
         first."""
         reporter = Reporter(self._report, self._config.report_ns, self._clock.now())
         self._pipeline.run(stop, [reporter])
+        self._sink.abandon()
         left = self._source.held_packets + count_packets(self._pipeline.held)
         self.counters.dropped[Reason.SHUTDOWN] += left
         self._has_ended = True
