@@ -1,4 +1,5 @@
 /* Fills the caller's buffer with packet records from the socket. */
+#define _GNU_SOURCE /* ppoll */
 #include "socket.h"
 
 #include <errno.h>

@@ -24,6 +24,7 @@ struct savefile {
     pcap_t *pcap;
     int waiting; /* a record was read that did not fit: header and packet hold it */
     int failed;  /* for good: asked again, libpcap would report a plain end */
+    char reason[64]; /* where it is not libpcap's */
     struct pcap_pkthdr *header;
     const u_char *packet; /* libpcap's, until its next read */
     size_t at, length;
@@ -146,7 +147,7 @@ int savefile_linktype(const struct savefile *file)
 
 const char *savefile_error(struct savefile *file)
 {
-    return pcap_geterr(file->pcap);
+    return file->reason[0] != '\0' ? file->reason : pcap_geterr(file->pcap);
 }
 
 static int64_t monotonic_ns(void)
@@ -179,8 +180,11 @@ static void put32(uint8_t *out, uint32_t value)
 static void put_record(uint8_t *out, const struct pcap_pkthdr *header,
                        const u_char *packet)
 {
-    put32(out, (uint32_t)header->ts.tv_sec);
-    put32(out + 4, (uint32_t)header->ts.tv_usec); /* nanoseconds, as asked for */
+    /* Nanoseconds, as asked for; a savefile may say more of them than a second has. */
+    uint64_t nanoseconds = (uint64_t)header->ts.tv_usec;
+
+    put32(out, (uint32_t)((uint64_t)header->ts.tv_sec + nanoseconds / 1000000000));
+    put32(out + 4, (uint32_t)(nanoseconds % 1000000000));
     put32(out + 8, header->caplen);
     /* Some tools write an origlen below caplen; no reader of ours shall see that. */
     put32(out + 12, header->len > header->caplen ? header->len : header->caplen);
@@ -210,6 +214,13 @@ int savefile_read(struct savefile *file, uint8_t *out, size_t capacity, size_t *
                 return SAVEFILE_END;
             if (status != 1) {
                 file->failed = 1;
+                return SAVEFILE_FAILED;
+            }
+            if (file->header->caplen > CAPLEN_MAX) {
+                file->failed = 1;
+                snprintf(file->reason, sizeof(file->reason),
+                         "a packet of %u octets, more than %d", file->header->caplen,
+                         CAPLEN_MAX);
                 return SAVEFILE_FAILED;
             }
             file->waiting = 1;

@@ -1,5 +1,6 @@
 """What is counted, by reason: docs/counters.md says what each number means.
- All counts are of packets and cumulative, unless the name says otherwise. For a sender,
+
+All counts are of packets and cumulative, unless the name says otherwise. For a sender,
 at any instant: received == acknowledged + held + the sum of dropped, and what the
 kernel logged is received + missed. For a receiver: received == written + held +
 dropped.

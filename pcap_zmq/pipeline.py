@@ -1,5 +1,6 @@
 """The loop: moves values from a source through a stage to a sink.
- Theory of operation. A turn serves the edges, moves what can be moved, and waits for
+
+Theory of operation. A turn serves the edges, moves what can be moved, and waits for
 whatever would make another turn worthwhile. What the sink does not take now is held
 here, a batch or so; meanwhile nothing is read, or, where the source cannot wait, what
 comes is dropped and counted. The end comes in the order of flow: the source is stopped

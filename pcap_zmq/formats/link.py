@@ -107,14 +107,15 @@ class SenderLink:
     def receive(self, reply: Reply, now_ns: int) -> None:
         """A reply came. One for another stream, or that acknowledges what was never
         sent, is passed over."""
-        if reply.stream != self._stream or reply.written > self._last_sequence:
+        if reply.stream != self._stream or reply.written >= self._next_to_send:
             return
         self._heard_ns = now_ns
         self._acknowledge(reply.written)
         if reply.type is ReplyType.FAREWELL and self.state is State.LEAVING:
             # What the receiver has is its to deliver now.
-            self._acknowledge(min(reply.next - 1, self._last_sequence))
+            self._acknowledge(min(reply.next, self._next_to_send) - 1)
             self.state = State.GONE
+            self.abandon()
         elif reply.type is ReplyType.WELCOME and self.state in {
             State.GREETING,
             State.UP,
@@ -122,7 +123,7 @@ class SenderLink:
             self.state = State.UP
             self.unanswered = 0
             self.window = reply.window
-            self._go_back(reply.next)
+            self._go_back(min(reply.next, self._next_to_send))
         elif self.state is State.UP:
             self.window = reply.window
 
@@ -152,7 +153,8 @@ class SenderLink:
         dropped = self.held_packets
         self._counters.dropped[Reason.SHUTDOWN] += dropped
         self._held.clear()
-        self.held_packets = self.held_bytes = 0
+        self._next_to_send = self._last_sequence + 1
+        self.held_packets = self.held_bytes = self._under_way = 0
         return dropped
 
     # What to do, asked by the edge.
@@ -187,8 +189,7 @@ class SenderLink:
             return None
         if now_ns >= self._heard_ns + PATIENCE_NS:
             # The receiver is another one by now, or has forgotten us.
-            leaving = self.state is State.LEAVING
-            self._turn_to(State.LEAVING if leaving else State.GREETING, now_ns)
+            self._turn_to(State.GREETING, now_ns)
         elif self.state is State.UP and self._leaving and not self._held:
             self._turn_to(State.LEAVING, now_ns)
         if self.state is State.UP:
@@ -320,6 +321,7 @@ class ReceiverLink:
         self._runs: dict[bytes, StreamId] = {}
         self._talkative: set[StreamId] = set()
         self._is_uneven = False
+        self._held_bytes = 0
         self._checked_ns = 0
 
     def receive(
@@ -350,7 +352,11 @@ class ReceiverLink:
         if stream is None:
             return
         while stream.costs and stream.costs[0][0] <= receipt.sequence:
-            stream.held_bytes -= stream.costs.popleft()[1]
+            cost = stream.costs.popleft()[1]
+            stream.held_bytes -= cost
+            self._held_bytes -= cost
+            # What a sender that has gone left behind takes others' room until now.
+            self._is_uneven = self._is_uneven or not stream.is_here
         stream.written = max(stream.written, receipt.sequence)
         self._owe(stream, ReplyType.ACK)
 
@@ -408,6 +414,7 @@ class ReceiverLink:
         self._move(stream, peer)
         stream.has_left = False
         stream.is_here = True
+        stream.resume_wanted = False
         # A window granted on an earlier connection binds nobody any more.
         stream.window = stream.reserved = 0
         self._hear(stream, message, now_ns)
@@ -456,13 +463,15 @@ class ReceiverLink:
         if stream.held_bytes and stream.held_bytes >= max(
             stream.reserved, stream.window
         ):
-            # More than it was ever allowed: a peer that keeps to no window.
+            # Sent by a window that is gone, or by a peer that keeps to none.
             self._counters.uncalled_messages += 1
+            self._owe(stream, ReplyType.WELCOME)
             return None
         cost = wire.cost_of(len(message.payload))
         stream.resume_wanted = False
         stream.next += 1
         stream.held_bytes += cost
+        self._held_bytes += cost
         stream.costs.append((message.sequence, cost))
         return EncodedBatch(
             linktype=message.linktype,
@@ -518,9 +527,11 @@ class ReceiverLink:
         if not here:
             return
         share = self._queue_bytes >> len(here).bit_length()
-        free = self._queue_bytes - sum(
+        reserved = sum(
             max(stream.reserved, stream.window, stream.held_bytes) for stream in here
         )
+        left_behind = self._held_bytes - sum(stream.held_bytes for stream in here)
+        free = self._queue_bytes - reserved - left_behind
         for stream in here:
             bound = max(stream.reserved, stream.window, stream.held_bytes)
             window = min(share, bound + free)

@@ -1,5 +1,6 @@
 """Encoded batches out to one receiver, over a ZeroMQ DEALER, kept until acknowledged.
- Specification: docs/wire.md. What may be sent when is `formats.link.SenderLink`'s to
+
+Specification: docs/wire.md. What may be sent when is `formats.link.SenderLink`'s to
 say; here are the socket, its connections, and the log lines about them.
 """
 

@@ -1,5 +1,6 @@
 """NFLOG groups in, batches out, with what the kernel lost on the way counted.
- The kernel gathers packets for the flush time, and what is read here is gathered on
+
+The kernel gathers packets for the flush time, and what is read here is gathered on
 until the batch is full or its age is reached. A packet after a quiet time leaves at
 once: only packets that come close after an earlier batch wait, so that batches stay
 few.

@@ -1,5 +1,6 @@
 """A pcap or pcapng savefile in, batches out: from a file, a pipe or standard input.
- A thread reads ahead by two batches, so that the loop never waits for a disk, a slow
+
+A thread reads ahead by two batches, so that the loop never waits for a disk, a slow
 pipe or a decompressor. Nothing outside of this file knows of it.
 """
 

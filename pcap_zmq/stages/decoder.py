@@ -1,5 +1,6 @@
 """Makes batches of payloads, fit for one savefile stream, or counts why not.
- What arrives here came from elsewhere: no length is trusted, and nothing but whole,
+
+What arrives here came from elsewhere: no length is trusted, and nothing but whole,
 valid packet records of the stream's link type goes on. A batch that does not fit is
 dropped and counted; an empty one goes on in its place, so that its sender is told.
 """
