@@ -85,6 +85,8 @@ class SenderLink:
         self._held: deque[_Held] = deque()
         self._last_sequence = 0
         self._next_to_send = 1
+        # The last batch that was ever sent: only up to there replies are believed.
+        self._sent = 0
         self._under_way = 0
         self._leaving = False
         self._said_window = 0
@@ -107,13 +109,13 @@ class SenderLink:
     def receive(self, reply: Reply, now_ns: int) -> None:
         """A reply came. One for another stream, or that acknowledges what was never
         sent, is passed over."""
-        if reply.stream != self._stream or reply.written >= self._next_to_send:
+        if reply.stream != self._stream or reply.written > self._sent:
             return
         self._heard_ns = now_ns
         self._acknowledge(reply.written)
         if reply.type is ReplyType.FAREWELL and self.state is State.LEAVING:
             # What the receiver has is its to deliver now.
-            self._acknowledge(min(reply.next, self._next_to_send) - 1)
+            self._acknowledge(min(reply.next - 1, self._sent))
             self.state = State.GONE
             self.abandon()
         elif reply.type is ReplyType.WELCOME and self.state in {
@@ -123,7 +125,7 @@ class SenderLink:
             self.state = State.UP
             self.unanswered = 0
             self.window = reply.window
-            self._go_back(min(reply.next, self._next_to_send))
+            self._go_back(min(reply.next, self._sent + 1))
         elif self.state is State.UP:
             self.window = reply.window
 
@@ -218,6 +220,7 @@ class SenderLink:
         # Held batches are numbered without a gap, so a number tells the place.
         held = self._held[self._next_to_send - self._held[0].sequence]
         self._next_to_send += 1
+        self._sent = max(self._sent, held.sequence)
         self._under_way += held.cost
         return Message(
             type=MessageType.BATCH,
