@@ -1,0 +1,280 @@
+"""Who may import whom: the rules of docs/architecture.md, executed."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("nflog_ffi", "pcap_ffi", "pcap_zmq")
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text())
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+# What only some modules may import. A name ending in a dot stands for all below it.
+ONLY_IN = {
+    "click": ("pcap_zmq.cli.",),
+    "zmq": (
+        "pcap_zmq.poll",
+        "pcap_zmq.sockets",
+        "pcap_zmq.sinks.link",
+        "pcap_zmq.sources.link",
+        "pcap_zmq.tools.",
+    ),
+    "nflog_ffi.socket": ("pcap_zmq.sources.nflog", "nflog_ffi."),
+    "nflog_ffi.errors": ("pcap_zmq.sources.nflog", "nflog_ffi."),
+    "nflog_ffi.limits": ("pcap_zmq.options", "pcap_zmq.tools.send", "nflog_ffi."),
+    "nflog_ffi._nflog": ("nflog_ffi.",),
+    "pcap_ffi._pcap": ("pcap_ffi.",),
+    # The crossings stand on their own: nflog_ffi has no clock to be told by.
+    "time": ("pcap_zmq.clock", "nflog_ffi.socket"),
+    "datetime": (),
+    "isal": ("pcap_zmq.formats.codec", "pcap_zmq.sources.savefile"),
+    "zlib": (),
+    "zstandard": (),
+    "lz4": (),
+    "threading": ("pcap_zmq.sources.savefile",),
+    "queue": ("pcap_zmq.sources.savefile",),
+    "subprocess": (),
+    "multiprocessing": (),
+    "asyncio": (),
+    "random": (),
+    "pickle": (),
+    "socket": ("pcap_zmq.tools.send",),
+    "pwd": ("pcap_zmq.privileges",),
+    # Whatever it loads by name is not seen here: so only these two.
+    "importlib": ("pcap_zmq.formats.codec", "pcap_zmq.__init__"),
+    "cffi": ("nflog_ffi._build", "pcap_ffi._build"),
+}
+
+# Layers of pcap_zmq, and what of pcap_zmq each may import.
+VALUES = ("pcap_zmq.packet", "pcap_zmq.counters", "pcap_zmq.errors")
+EDGE = ("pcap_zmq.policy.", "pcap_zmq.formats.", "pcap_zmq.clock", "pcap_zmq.poll")
+LAYERS = {
+    "pcap_zmq.errors": (),
+    "pcap_zmq.packet": (),
+    "pcap_zmq.counters": (),
+    "pcap_zmq.clock": VALUES,
+    "pcap_zmq.poll": VALUES,
+    "pcap_zmq.ports": (*VALUES, "pcap_zmq.poll"),
+    "pcap_zmq.pipeline": (*VALUES, "pcap_zmq.ports", "pcap_zmq.poll", "pcap_zmq.clock"),
+    "pcap_zmq.sockets": (*VALUES, "pcap_zmq.formats."),
+    "pcap_zmq.privileges": VALUES,
+    "pcap_zmq.telemetry": (*VALUES, "pcap_zmq.clock"),
+    "pcap_zmq.options": (*VALUES, "pcap_zmq.clock"),
+    "pcap_zmq.formats.": (*VALUES, "pcap_zmq.formats."),
+    "pcap_zmq.policy.": (*VALUES, "pcap_zmq.policy."),
+    "pcap_zmq.stages.": (*VALUES, "pcap_zmq.policy.", "pcap_zmq.formats."),
+    "pcap_zmq.sources.": (*VALUES, *EDGE, "pcap_zmq.sockets"),
+    "pcap_zmq.sinks.": (*VALUES, *EDGE, "pcap_zmq.sockets"),
+    "pcap_zmq.tools.": ("pcap_zmq.",),
+    # The command line knows the tools and their options, not what they are made of;
+    # names and units are the exception.
+    "pcap_zmq.cli.": (
+        "pcap_zmq.cli.",
+        "pcap_zmq.tools.",
+        "pcap_zmq.options",
+        "pcap_zmq.errors",
+        "pcap_zmq.clock",
+        "pcap_zmq.poll",
+        "pcap_zmq.formats.linktype",
+        "pcap_zmq.formats.codec",
+        "pcap_zmq.__version__",
+    ),
+}
+
+WORLD = ("os", "io", "socket", "select", "fcntl", "signal", "sys", "logging", "pathlib")
+"""What touches the world, or speaks to it."""
+
+PURE = ("pcap_zmq.formats.", "pcap_zmq.policy.")
+HANDS_OFF = ("pcap_zmq.packet", "pcap_zmq.counters", "pcap_zmq.errors", *PURE)
+
+
+def is_in(module: str, places: tuple[str, ...]) -> bool:
+    """Whether a module is one of these, or below one that ends in a dot."""
+    return any(
+        module == place.removesuffix(".")
+        or (place.endswith(".") and module.startswith(place))
+        for place in places
+    )
+
+
+def imports(tree: ast.Module, *, at_run_time: bool = False) -> Iterator[str]:
+    """Every name that is imported, anywhere, in full. At run time: not what only the
+    type checker sees."""
+    skipped = {
+        node
+        for block in ast.walk(tree)
+        if at_run_time
+        and isinstance(block, ast.If)
+        and ast.unparse(block.test) == "TYPE_CHECKING"
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # ruff's TID forbids relative imports, so there is always a module.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def at_top(tree: ast.Module) -> ast.Module:
+    """Only what runs when the module is imported, outside of functions."""
+    body = [s for s in tree.body if isinstance(s, ast.Import | ast.ImportFrom)]
+    return ast.Module(body=list[ast.stmt](body), type_ignores=[])
+
+
+def names(module: str, owner: str) -> bool:
+    """Whether an imported name is this module or something of it."""
+    return module == owner or module.startswith(f"{owner}.")
+
+
+def test_there_are_modules_to_judge() -> None:
+    assert len(MODULES) > 30
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_begins_by_saying_what_it_is_for(module: str) -> None:
+    first = MODULES[module].body[0]
+    assert isinstance(first, ast.Expr)
+    assert isinstance(first.value, ast.Constant)
+    assert isinstance(first.value.value, str)
+    assert first.lineno == 1
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_place_allows(module: str) -> None:
+    strays = [
+        f"{module} imports {imported}"
+        for imported in imports(MODULES[module])
+        for owner, places in ONLY_IN.items()
+        if names(imported, owner) and not is_in(module, places)
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if name.startswith("pcap_zmq.")]
+)
+def test_a_module_of_ours_imports_only_what_lies_below_it(module: str) -> None:
+    if is_in(module, ("pcap_zmq.__init__", "pcap_zmq.__main__")):
+        return
+    (allowed,) = [below for layer, below in LAYERS.items() if is_in(module, (layer,))]
+    strays = [
+        f"{module} imports {imported}"
+        for imported in imports(MODULES[module])
+        if names(imported, "pcap_zmq")
+        and not any(names(imported, place.removesuffix(".")) for place in allowed)
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if is_in(name, HANDS_OFF)])
+def test_a_pure_module_touches_nothing(module: str) -> None:
+    strays = [
+        f"{module} imports {imported}"
+        for imported in imports(MODULES[module])
+        if any(names(imported, owner) for owner in WORLD)
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if is_in(name, ("pcap_zmq.stages.",))]
+)
+def test_a_stage_may_log_and_touches_nothing_else(module: str) -> None:
+    strays = [
+        f"{module} imports {imported}"
+        for imported in imports(MODULES[module])
+        if any(names(imported, owner) for owner in WORLD if owner != "logging")
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize("crossing", ["nflog_ffi", "pcap_ffi"])
+def test_a_crossing_stands_on_its_own(crossing: str) -> None:
+    others = [package for package in PACKAGES if package != crossing]
+    strays = [
+        f"{module} imports {imported}"
+        for module, tree in MODULES.items()
+        if is_in(module, (f"{crossing}.",))
+        for imported in imports(tree)
+        if any(names(imported, other) for other in others)
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_receiver_runs_where_there_is_no_libnetfilter_log(module: str) -> None:
+    """Nothing of pcap_zmq loads that library before an NFLOG source is opened."""
+    if module.startswith("nflog_ffi."):
+        return
+    loading = {"nflog_ffi.socket", "nflog_ffi.NflogSocket", "nflog_ffi.NflogCounts"}
+    found = {
+        imported
+        for imported in imports(at_top(MODULES[module]))
+        for name in loading
+        if names(imported, name)
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    "module", ["pcap_zmq.cli.send", "pcap_zmq.cli.receive", "pcap_zmq.cli.running"]
+)
+def test_help_does_not_wait_for_zeromq(module: str) -> None:
+    loading = ("pcap_zmq.tools", "pcap_zmq.poll", "zmq")
+    found = [
+        imported
+        for imported in imports(at_top(MODULES[module]), at_run_time=True)
+        if any(names(imported, name) for name in loading)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_catches_every_exception(module: str) -> None:
+    """But to give back what it has opened, and raise on."""
+    handlers = [
+        handler
+        for handler in ast.walk(MODULES[module])
+        if isinstance(handler, ast.ExceptHandler)
+        and (handler.type is None or "Exception" in _caught(handler))
+        and not any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+    ]
+    assert [handler.lineno for handler in handlers] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_is_imported_from_a_neighbour_by_a_relative_name(module: str) -> None:
+    relative = [
+        node.lineno
+        for node in ast.walk(MODULES[module])
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_ends_in_a_finaliser(module: str) -> None:
+    """Whoever opened something closes it."""
+    finalisers = [
+        node.lineno
+        for node in ast.walk(MODULES[module])
+        if isinstance(node, ast.FunctionDef) and node.name == "__del__"
+    ]
+    assert finalisers == []
+
+
+def _caught(handler: ast.ExceptHandler) -> set[str]:
+    return {
+        node.id
+        for node in ast.walk(handler.type or handler)
+        if isinstance(node, ast.Name)
+    } & {"Exception", "BaseException"}
