@@ -1,6 +1,6 @@
 """The crossing to libpcap, and the C loops over packed packet records."""
 
-from pcap_ffi.buffers import new_buffer
+from pcap_ffi.buffers import keep_freed_memory, new_buffer
 from pcap_ffi.records import (
     CAPLEN_MAX,
     RECORD_HEADER,
@@ -20,6 +20,7 @@ __all__ = [
     "Savefile",
     "SavefileFormatError",
     "count_records",
+    "keep_freed_memory",
     "new_buffer",
     "to_microseconds",
     "truncate",

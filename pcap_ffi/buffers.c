@@ -6,9 +6,25 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 /* About what is in flight between the kernel and the network. */
 #define KEPT 16
+
+/* What malloc may keep: a few batches. */
+#define KEPT_BY_MALLOC (8 << 20)
+
+/* Makes malloc keep and reuse freed memory of a batch's size, rather than give it to the
+ * kernel and get it back cleared: ZeroMQ allocates every message that comes in. */
+void buffer_keep_freed(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, KEPT_BY_MALLOC);
+    mallopt(M_TRIM_THRESHOLD, KEPT_BY_MALLOC);
+#endif
+}
 
 struct buffer {
     struct buffer *next;

@@ -24,3 +24,4 @@ int savefile_read(struct savefile *file, uint8_t *out, size_t capacity, size_t *
 
 void *buffer_alloc(size_t size);
 void buffer_free(void *memory);
+void buffer_keep_freed(void);

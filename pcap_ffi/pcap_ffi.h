@@ -41,5 +41,6 @@ int savefile_read(struct savefile *file, uint8_t *out, size_t capacity, size_t *
 /* buffers.c */
 void *buffer_alloc(size_t size);
 void buffer_free(void *memory);
+void buffer_keep_freed(void);
 
 #endif

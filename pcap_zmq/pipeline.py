@@ -16,6 +16,9 @@ from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Poller, Stop, Watch
 from pcap_zmq.ports import Sink, Source, Stage, Timed
 
+PARTING = 5
+"""One part in so many of the linger time is left for the sink to take leave."""
+
 ITEMS_A_TURN = 8
 """So that acknowledgements are seen to even when batches never stop coming."""
 
@@ -73,6 +76,7 @@ class Pipeline(Generic[In, Out]):
         self._timers: tuple[Timed, ...] = ()
         self._held: deque[Out] = deque()
         self._deadline_ns: int | None = None
+        self._parting_ns: int | None = None
         self._is_finishing = False
 
     @property
@@ -96,15 +100,16 @@ class Pipeline(Generic[In, Out]):
         now = self._clock.now()
         if stop.is_set and self._deadline_ns is None:
             self._deadline_ns = now.mono_ns + self._linger_ns
+            self._parting_ns = self._deadline_ns - self._linger_ns // PARTING
             self._source.stop(now)
             if self._is_finishing:
-                self._sink.finish(self._deadline_ns)
+                self._sink.finish(self._parting_ns)
         for timed in (self._source, self._sink, *self._timers):
             timed.serve(now)
         self._move(now)
-        if not self._is_finishing and self._source.is_exhausted() and not self._held:
+        if not self._is_finishing and self._is_over(now):
             self._is_finishing = True
-            self._sink.finish(self._deadline_ns)
+            self._sink.finish(self._parting_ns)
             self._sink.serve(now)
         if self._is_finishing and self._sink.is_finished():
             return True
@@ -113,7 +118,15 @@ class Pipeline(Generic[In, Out]):
             return True
         return False
 
+    def _is_over(self, now: Instant) -> bool:
+        """Nothing more will come, or there is just enough time left to take leave."""
+        if self._source.is_exhausted() and not self._held:
+            return True
+        return self._parting_ns is not None and now.mono_ns >= self._parting_ns
+
     def _move(self, now: Instant) -> None:
+        if self._is_finishing:
+            return
         for _ in range(ITEMS_A_TURN):
             if not self._deliver(now):
                 return
@@ -141,9 +154,11 @@ class Pipeline(Generic[In, Out]):
         yield from (self._source, self._sink, *self._timers)
         if self._deadline_ns is not None:
             yield _At(self._deadline_ns)
+        if self._parting_ns is not None and not self._is_finishing:
+            yield _At(self._parting_ns)
 
     def _watches(self, stop: Stop) -> Iterable[Watch]:
-        if not stop.is_set:
+        if self._deadline_ns is None:
             yield stop.watch()
         yield from self._source.watch(wanted=not self._held)
         yield from self._sink.watch(wanted=bool(self._held))

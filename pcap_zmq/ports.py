@@ -63,8 +63,8 @@ class Sink(Edge, Protocol[T_contra]):
         """Takes the item; False: not now, still yours, offer the same one again."""
 
     def finish(self, deadline_ns: int | None) -> None:
-        """No more will be offered; hand over what is held, until the deadline if any.
-        May be called again with an earlier deadline."""
+        """No more will be offered; hand over what is held, and take leave when that is
+        done or the deadline is there. May be called again with another deadline."""
 
     def is_finished(self) -> bool:
         """After `finish`: all that was offered has arrived."""

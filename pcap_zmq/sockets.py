@@ -29,6 +29,13 @@ keep well-behaved senders far below."""
 
 BACKLOG = 1_024
 
+SOCKET_BUFFER = 4 << 20
+"""Octets in the kernel in each direction: a batch goes in one piece."""
+
+# Plain numbers: the enumerations cost more than the call.
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
+
 SCHEMES = ("tcp", "ipc", "inproc")
 
 
@@ -47,6 +54,8 @@ def prepare(socket: zmq.Socket[bytes]) -> None:
         # What waits to be sent is bounded in bytes by the windows, not in messages.
         zmq.SNDHWM: 0,
         zmq.RCVHWM: RECEIVE_HWM,
+        zmq.SNDBUF: SOCKET_BUFFER,
+        zmq.RCVBUF: SOCKET_BUFFER,
         # No queue for a connection that is not there: the link keeps its own.
         zmq.IMMEDIATE: 1,
         zmq.IPV6: 1,
@@ -105,7 +114,7 @@ def check_endpoint(endpoint: str) -> None:
 
 def has_message(socket: zmq.Socket[bytes]) -> bool:
     """Whether a message can be received without waiting."""
-    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(socket.get(_EVENTS)) & _POLLIN)
 
 
 def is_private(endpoint: str) -> bool:

@@ -39,6 +39,10 @@ PATIENCE_NS = 5_000_000_000
 SILENCE_NS = 15_000_000_000
 """A sender not heard for this long gives its window back; its place is kept."""
 
+HARD_LIMIT = 2
+"""Each stream may always have one batch, beyond the queue; all together hold at most so
+many times the queue."""
+
 STREAMS_MAX = 4096
 """Streams that a receiver remembers: beyond, the longest unheard is forgotten."""
 
@@ -298,6 +302,8 @@ class Stream:
     """Connected as far as is known, so that it has a share of the queue."""
     owes: ReplyType | None = None
     spoke_ns: int = 0
+    is_refused: bool = False
+    """A batch was not taken, and the sender has yet to be told."""
     resume_wanted: bool = False
     """A batch was missing, and the sender has been told so."""
     costs: deque[tuple[int, int]] = field(default_factory=deque)
@@ -463,6 +469,11 @@ class ReceiverLink:
                 stream.resume_wanted = True
                 self._owe(stream, ReplyType.WELCOME)
             return None
+        if self._held_bytes >= HARD_LIMIT * self._queue_bytes:
+            # Many streams with a batch each, be it in good faith: later, perhaps.
+            self._counters.uncalled_messages += 1
+            stream.is_refused = True
+            return None
         if stream.held_bytes and stream.held_bytes >= max(
             stream.reserved, stream.window
         ):
@@ -508,6 +519,9 @@ class ReceiverLink:
         for stream in list(self._by_peer.values()):
             if now_ns >= stream.heard_ns + SILENCE_NS:
                 self._dismiss(stream)
+            elif stream.is_refused:
+                stream.is_refused = False
+                self._owe(stream, ReplyType.WELCOME)
             elif stream.has_left:
                 continue
             elif now_ns >= stream.spoke_ns + HEARTBEAT_NS:

@@ -11,7 +11,6 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from pcap_zmq import sockets
-from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import WireError
 from pcap_zmq.formats import wire
@@ -20,9 +19,6 @@ from pcap_zmq.packet import EncodedBatch, Instant
 from pcap_zmq.poll import READABLE, Watch
 
 logger = logging.getLogger(__name__)
-
-FAREWELL_NS = 300 * NS_PER_MS
-"""Of the linger time, this much is kept for the goodbye."""
 
 _EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -82,7 +78,7 @@ class LinkSink:
         if (
             self._deadline_ns is not None
             and self._link.state is State.UP
-            and now.mono_ns >= self._deadline_ns - FAREWELL_NS
+            and now.mono_ns >= self._deadline_ns
         ):
             self._link.leave_now(now.mono_ns)
         self._send(now)
@@ -103,7 +99,7 @@ class LinkSink:
         """The link's next heartbeat, or the time to take leave."""
         dues = [self._link.due()]
         if self._deadline_ns is not None and self._link.state is State.UP:
-            dues.append(self._deadline_ns - FAREWELL_NS)
+            dues.append(self._deadline_ns)
         return min((due for due in dues if due is not None), default=None)
 
     def offer(self, item: EncodedBatch, now: Instant) -> bool:
@@ -114,7 +110,7 @@ class LinkSink:
         return True
 
     def finish(self, deadline_ns: int | None) -> None:
-        """Says goodbye once all is acknowledged, or shortly before the deadline."""
+        """Says goodbye once all is acknowledged, or at the deadline."""
         self._is_finishing = True
         self._deadline_ns = deadline_ns
         self._link.depart()

@@ -52,6 +52,7 @@ class LinkSource:
         self._once = once
         self._counters = counters
         self._waiting: deque[EncodedBatch] = deque()
+        self._has_announced = False
         self._is_stopped = False
         self._complained_ns: int | None = None
         self._socket = context.socket(zmq.ROUTER)
@@ -70,11 +71,18 @@ class LinkSource:
         return tuple(self._waiting)
 
     def serve(self, now: Instant) -> None:
-        """Takes messages and sends the replies that are owed."""
-        for _ in range(0 if self._is_stopped else MESSAGES_A_TURN):
-            if not sockets.has_message(self._socket):
+        """Sends the replies that are owed; takes messages while nobody reads them, so
+        that a sender that waits is still heard."""
+        if self._waiting:
+            self._receive_all(now)
+        self._reply(now)
+
+    def _receive_all(self, now: Instant) -> None:
+        for _ in range(MESSAGES_A_TURN):
+            if self._is_stopped or not self._receive(now):
                 break
-            self._receive(now)
+
+    def _reply(self, now: Instant) -> None:
         for peer, reply in self._link.outgoing(now.mono_ns):
             try:
                 self._socket.send_multipart(
@@ -95,8 +103,14 @@ class LinkSource:
         return self._link.due()
 
     def read(self, now: Instant) -> EncodedBatch | None:
-        """The next batch, in the order in which they came."""
-        return self._waiting.popleft() if self._waiting else None
+        """The next batch, in the order in which they came. When there is none, what was
+        written is acknowledged: one reply for all."""
+        if not self._waiting:
+            self._receive_all(now)
+        if self._waiting:
+            return self._waiting.popleft()
+        self._reply(now)
+        return None
 
     def settle(self, receipt: object, now: Instant) -> None:
         """The batch is in the output: its sender may forget it."""
@@ -129,7 +143,10 @@ class LinkSource:
         """The last replies still go out, for a second at most."""
         self._socket.close(1_000)
 
-    def _receive(self, now: Instant) -> None:
+    def _receive(self, now: Instant) -> bool:
+        """Takes one message; False when there is none."""
+        if not sockets.has_message(self._socket):
+            return False
         peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
         octets: list[Octets] = [frame.buffer for frame in frames]
         try:
@@ -137,22 +154,25 @@ class LinkSource:
         except UnsupportedVersionError as error:
             self._counters.unsupported_messages += 1
             self._complain(error, now)
-            return
+            return True
         except WireError as error:
             self._counters.malformed_messages += 1
             self._complain(error, now)
-            return
+            return True
         batch = self._link.receive(peer.bytes, message, now.mono_ns)
         if batch is not None:
             self._counters.received += batch.count
             self._waiting.append(batch)
         elif message.type is MessageType.HELLO:
-            # No packets, but a link type: a reader gets its file header at once.
-            announcement = EncodedBatch(message.linktype, 0, Codec.NONE, 0, b"")
-            self._waiting.append(announcement)
+            if not self._has_announced:
+                self._has_announced = True
+                # No packets, but a link type: a reader gets its file header at once.
+                announcement = EncodedBatch(message.linktype, 0, Codec.NONE, 0, b"")
+                self._waiting.append(announcement)
             logger.info("%s is here", self._name_of(message.stream))
         elif message.type is MessageType.GOODBYE:
             logger.info("%s has left", self._name_of(message.stream))
+        return True
 
     def _name_of(self, stream_id: StreamId) -> str:
         stream = self._link.streams.get(stream_id)

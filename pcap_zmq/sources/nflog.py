@@ -25,9 +25,11 @@ from pcap_zmq.poll import READABLE, Watch
 
 NS_PER_CS = 10 * NS_PER_MS
 
-REST_NS = NS_PER_MS
-"""After the socket was emptied it is left alone this long: under load one turn then
-takes several of the kernel's messages, for which the receive buffer has ample room."""
+REST_MIN_NS = NS_PER_MS
+REST_MAX_NS = 5 * NS_PER_MS
+"""After the socket was emptied it is left alone for about as long as the batch takes to
+fill, within these bounds: so a batch takes one turn under load instead of one for each
+of the kernel's messages. The receive buffer has room for ten times that."""
 
 LOOK_NS = NS_PER_S
 """How often counters are brought up to date without a batch."""
@@ -83,6 +85,7 @@ class NflogSource:
         self._records_given = 0
         self._gave_ns = 0
         self._rests_until_ns = 0
+        self._read_ns = 0
         self._looked_ns = 0
         self._stop_ns: int | None = None
         self._is_exhausted = False
@@ -123,8 +126,9 @@ class NflogSource:
             before = self._used
             with _translated():
                 self._used, is_full = self._socket.read_into(self._buffer, before)
-            is_busy = self._used > before and not is_full
-            self._rests_until_ns = now.mono_ns + REST_NS if is_busy else 0
+            rest_ns = 0 if is_full else self._rest_ns(self._used - before, now)
+            self._rests_until_ns = now.mono_ns + rest_ns if rest_ns else 0
+            self._read_ns = now.mono_ns
             if is_full:
                 return self._give(now)
             if self._stop_ns is not None and now.mono_ns >= self._stop_ns:
@@ -151,6 +155,16 @@ class NflogSource:
     def close(self) -> None:
         """Gives the groups back."""
         self._socket.close()
+
+    def _rest_ns(self, read_bytes: int, now: Instant) -> int:
+        """How long until the batch is full at the rate at which it has been filling."""
+        if not read_bytes:
+            return 0
+        passed_ns = now.mono_ns - self._read_ns
+        fill_ns = passed_ns * (self._capacity - self._used) // read_bytes
+        return min(
+            max(fill_ns, REST_MIN_NS), REST_MAX_NS, max(self._age_ns, REST_MIN_NS)
+        )
 
     def _give(self, now: Instant) -> Batch:
         records = self._socket.records()

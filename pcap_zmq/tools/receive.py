@@ -10,6 +10,7 @@ from typing import Self
 
 import zmq
 
+from pcap_ffi import keep_freed_memory
 from pcap_zmq import options, sockets
 from pcap_zmq.clock import SystemClock
 from pcap_zmq.counters import Reason, ReceiverCounters
@@ -73,6 +74,7 @@ class Receive:
 
     def __enter__(self) -> Self:
         config = self._config
+        keep_freed_memory()
         with ExitStack() as opened:
             sink = opened.enter_context(closing(self._open_sink()))
             context = opened.enter_context(zmq.Context())

@@ -12,6 +12,7 @@ from typing import Self, TypeAlias
 import zmq
 
 from nflog_ffi import limits
+from pcap_ffi import keep_freed_memory
 from pcap_zmq import options, sockets
 from pcap_zmq.clock import SystemClock
 from pcap_zmq.counters import Reason, SenderCounters
@@ -93,6 +94,10 @@ class SendConfig:
             )
         if not self.name:
             raise ConfigError("--name is empty")
+        try:
+            self.name.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"--name {self.name!r} is no UTF-8") from error
 
 
 class Send:
@@ -117,6 +122,7 @@ class Send:
         )
 
     def __enter__(self) -> Self:
+        keep_freed_memory()
         with ExitStack() as opened:
             self._source = opened.enter_context(closing(self._open_source()))
             context = opened.enter_context(zmq.Context())
