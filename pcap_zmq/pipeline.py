@@ -151,7 +151,10 @@ class Pipeline(Generic[In, Out]):
         return True
 
     def _timed(self) -> Iterable[Timed]:
-        yield from (self._source, self._sink, *self._timers)
+        yield from (self._sink, *self._timers)
+        if not self._is_finishing:
+            # Later what it has due is not read any more.
+            yield self._source
         if self._deadline_ns is not None:
             yield _At(self._deadline_ns)
         if self._parting_ns is not None and not self._is_finishing:
