@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from testbed.waiting import first_line
+from testbed.waiting import first_line, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,6 +133,17 @@ class Namespace:
         self.run(["ip", family, "route", "add", "default", "via", via])
 
 
+def _wait_for_neighbours(host: Namespace, device: str) -> None:
+    """Until IPv6 neighbours can be found: the kernel adds the multicast route some time
+    after a link has come up, and what is sent before that is lost."""
+    show = ["ip", "-6", "route", "show", "table", "all", "dev", device]
+    wait_until(
+        lambda: "ff00::/8" in host.run(show).stdout,
+        COMMAND_TIMEOUT_S,
+        f"{device} to carry IPv6",
+    )
+
+
 class Network:
     """Named namespaces that may be joined; all of it ends on leaving the context.
 
@@ -214,6 +225,9 @@ class Network:
             if not offloads:
                 features = "tx off tso off gso off gro off"
                 host.run(f"ethtool -K {device} {features}".split())
+        if v6 is not None:
+            for host, device in ((this, right), (other, left)):
+                _wait_for_neighbours(host, device)
 
     def popen(
         self, argv: Sequence[str], host: Namespace | None = None, **options: Any

@@ -36,9 +36,9 @@ LOOK_NS = NS_PER_S
 
 
 def qtimeout_for(batch_age_ns: int) -> int:
-    """The kernel's flush time (1/100 s) that suits a batch age: half of it, and at
-    least the shortest there is."""
-    return max(1, batch_age_ns // (2 * NS_PER_CS))
+    """The kernel's flush time (1/100 s) that suits a batch age: half of it, at least
+    the shortest there is, and at most what can be waited for at the end."""
+    return max(1, min(batch_age_ns, NS_PER_S) // (2 * NS_PER_CS))
 
 
 class NflogSource:

@@ -60,7 +60,11 @@ class SavefileSource:
         self._owns_fd = path != "-"
         self._fd = _open(path)
         self._inflater: _Inflater | None = None
-        self._file = self._open_savefile()
+        try:
+            self._file = self._open_savefile()
+        except BaseException:
+            self._close_input()
+            raise
         self.linktype = self._file.linktype
         self._ahead: queue.Queue[Batch | PcapZmqError | None] = queue.Queue(READ_AHEAD)
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -129,8 +133,14 @@ class SavefileSource:
             self._is_closed = True
             os.close(self._wake)
             os.close(self._woken)
-            if self._owns_fd:
-                os.close(self._fd)
+            self._close_input()
+
+    def _close_input(self) -> None:
+        if self._inflater is not None:
+            # Its thread finds nobody reading, and ends.
+            os.close(self._inflater.output)
+        if self._owns_fd:
+            os.close(self._fd)
 
     def _open_savefile(self) -> Savefile:
         beginning = _read_some(self._fd, self._name)

@@ -26,7 +26,7 @@ from pcap_zmq.policy.shaper import Shaper
 from pcap_zmq.poll import Poller, Stop
 from pcap_zmq.privileges import drop_to
 from pcap_zmq.sinks.link import LinkSink
-from pcap_zmq.sources.nflog import NflogSource
+from pcap_zmq.sources.nflog import NS_PER_CS, NflogSource
 from pcap_zmq.sources.savefile import SavefileSource
 from pcap_zmq.stages.encoder import Encoder
 from pcap_zmq.telemetry import Reporter, SenderReport
@@ -92,12 +92,31 @@ class SendConfig:
                 f"--batch-bytes {self.batch_bytes} is more than --send-queue "
                 f"{self.send_queue} holds"
             )
+        self._check_source()
         if not self.name:
             raise ConfigError("--name is empty")
         try:
             self.name.encode()
         except UnicodeEncodeError as error:
             raise ConfigError(f"--name {self.name!r} is no UTF-8") from error
+
+    def _check_source(self) -> None:
+        if not isinstance(self.source, NflogOptions):
+            return
+        options.SNAPLEN.check("--snaplen", self.source.snaplen)
+        options.NLBUFSIZ.check("--nlbufsiz", self.source.nlbufsiz)
+        options.QTHRESHOLD.check("--qthreshold", self.source.qthreshold)
+        options.RCVBUF.check("--rcvbuf", self.source.rcvbuf)
+        qtimeout_cs = self.source.qtimeout_cs
+        if qtimeout_cs is None:
+            return
+        options.QTIMEOUT_CS.check("--qtimeout", qtimeout_cs)
+        if self.user is not None and 4 * qtimeout_cs * NS_PER_CS > self.linger_ns:
+            raise ConfigError(
+                f"--qtimeout {qtimeout_cs} is too long for --linger: without root the "
+                "kernel cannot be told to give up what it holds at the end; make "
+                "--linger four times as long, or leave --user out"
+            )
 
 
 class Send:

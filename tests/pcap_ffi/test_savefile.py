@@ -1,0 +1,393 @@
+"""Savefiles of every kind come out as packet records, and what is none says so."""
+
+import array
+import fcntl
+import os
+import subprocess
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pcap_ffi import (
+    Ended,
+    Savefile,
+    SavefileFormatError,
+    count_records,
+    new_buffer,
+)
+from testbed.waiting import wait_until
+from tests.pcap_ffi.savefiles import NS_PER_S, RECORDS, Record, packed, pcap, pcapng
+
+AGE_NS = 1_000_000
+ROOMY = 1 << 19
+
+MICROSECONDS = [
+    replace(record, nanoseconds=record.nanoseconds // 1000 * 1000) for record in RECORDS
+]
+
+Opener = Callable[[bytes], Savefile]
+
+
+@pytest.fixture
+def open_octets(tmp_path: Path) -> Iterator[Opener]:
+    """Opens octets as a file; closes whatever it opened."""
+    opened: list[tuple[int, Savefile]] = []
+    fds: list[int] = []
+
+    def open_file(octets: bytes) -> Savefile:
+        path = tmp_path / f"{len(fds)}.pcap"
+        path.write_bytes(octets)
+        fds.append(os.open(path, os.O_RDONLY))
+        file = Savefile(fds[-1])
+        opened.append((fds[-1], file))
+        return file
+
+    yield open_file
+    for _, file in opened:
+        file.close()
+    for fd in fds:
+        os.close(fd)
+
+
+def read_all(file: Savefile, capacity: int = ROOMY) -> bytes:
+    """Everything, in as many reads as it takes."""
+    octets, ended = b"", None
+    while ended is not Ended.END:
+        buffer = new_buffer(capacity)
+        used, count, ended = file.read_into(buffer, AGE_NS)
+        assert count == count_records(buffer[:used])
+        octets += bytes(buffer[:used])
+    return octets
+
+
+class TestNoSavefile:
+    @pytest.mark.parametrize(
+        "octets",
+        [b"", b"\xd4", b"not a savefile, but long enough to be one", bytes(24)],
+        ids=["empty", "one octet", "text", "zeros"],
+    )
+    def test_is_refused_when_opened(self, octets: bytes, open_octets: Opener) -> None:
+        with pytest.raises(SavefileFormatError):
+            open_octets(octets)
+
+    @pytest.mark.parametrize("length", range(24))
+    def test_is_a_file_header_cut_short(self, length: int, open_octets: Opener) -> None:
+        with pytest.raises(SavefileFormatError):
+            open_octets(pcap([])[:length])
+
+    @pytest.mark.parametrize("length", range(28))
+    def test_is_a_section_header_cut_short(
+        self, length: int, open_octets: Opener
+    ) -> None:
+        with pytest.raises(SavefileFormatError):
+            open_octets(pcapng([])[:length])
+
+    def test_is_a_version_that_nobody_has_defined(self, open_octets: Opener) -> None:
+        octets = bytearray(pcap(RECORDS))
+        octets[4] = 99
+        with pytest.raises(SavefileFormatError, match="version"):
+            open_octets(bytes(octets))
+
+    def test_is_a_folder(self, tmp_path: Path) -> None:
+        fd = os.open(tmp_path, os.O_RDONLY)
+        try:
+            with pytest.raises(SavefileFormatError, match="directory"):
+                Savefile(fd)
+        finally:
+            os.close(fd)
+
+
+class TestTornEnd:
+    @pytest.mark.parametrize("length", range(24, len(pcap(RECORDS[:2]))))
+    def test_comes_after_the_packets_before_it(
+        self, length: int, open_octets: Opener
+    ) -> None:
+        file = open_octets(pcap(RECORDS[:2])[:length])
+        first_end = 24 + len(packed(RECORDS[:1]))
+        is_whole = length in {24, first_end}
+        expected = packed(RECORDS[:1]) if length >= first_end else b""
+
+        buffer = new_buffer(ROOMY)
+        if expected:
+            used, count, ended = file.read_into(buffer, AGE_NS)
+            assert (bytes(buffer[:used]), count) == (expected, 1)
+            assert ended is (Ended.END if is_whole else Ended.WAITS)
+        if is_whole:
+            assert file.read_into(buffer, AGE_NS) == (0, 0, Ended.END)
+        else:
+            for _ in range(2):
+                with pytest.raises(SavefileFormatError, match="truncated"):
+                    file.read_into(buffer, AGE_NS)
+
+    def test_of_a_pcapng_file_comes_after_the_packets_before_it(
+        self, open_octets: Opener
+    ) -> None:
+        file = open_octets(pcapng(RECORDS[:3])[:-5])
+        buffer = new_buffer(ROOMY)
+        used, count, _ = file.read_into(buffer, AGE_NS)
+        assert (bytes(buffer[:used]), count) == (packed(RECORDS[:2]), 2)
+        for _ in range(2):
+            with pytest.raises(SavefileFormatError):
+                file.read_into(buffer, AGE_NS)
+
+    def test_is_told_apart_from_a_length_that_cannot_be(
+        self, open_octets: Opener
+    ) -> None:
+        octets = bytearray(pcap(RECORDS[:2]))
+        octets[24 + 76 + 8 : 24 + 76 + 12] = b"\xff\xff\xff\x7f"
+        file = open_octets(bytes(octets))
+        buffer = new_buffer(ROOMY)
+        assert file.read_into(buffer, AGE_NS)[1] == 1
+        with pytest.raises(SavefileFormatError, match="2147483647"):
+            file.read_into(buffer, AGE_NS)
+
+
+class TestClassic:
+    @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+    def test_nanoseconds_come_out_as_they_are(
+        self, order: str, open_octets: Opener
+    ) -> None:
+        file = open_octets(pcap(RECORDS, order=order))
+        assert read_all(file) == packed(RECORDS)
+
+    @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+    def test_microseconds_come_out_as_nanoseconds(
+        self, order: str, open_octets: Opener
+    ) -> None:
+        file = open_octets(pcap(RECORDS, order=order, nanoseconds=False))
+        assert read_all(file) == packed(MICROSECONDS)
+
+    def test_no_packets_are_an_end(self, open_octets: Opener) -> None:
+        file = open_octets(pcap([]))
+        buffer = new_buffer(ROOMY)
+        for _ in range(2):
+            assert file.read_into(buffer, AGE_NS) == (0, 0, Ended.END)
+
+    def test_an_origlen_below_caplen_becomes_caplen(self, open_octets: Opener) -> None:
+        lying = Record(1, 2, 3, bytes(40))
+        assert read_all(open_octets(pcap([lying]))) == packed(
+            [replace(lying, origlen=40)]
+        )
+
+    @pytest.mark.parametrize("nanoseconds", [True, False], ids=["nano", "micro"])
+    @pytest.mark.parametrize("fraction", [NS_PER_S, (1 << 32) - 1])
+    def test_a_sub_second_of_more_than_a_second_still_gives_valid_records(
+        self, fraction: int, nanoseconds: bool, open_octets: Opener
+    ) -> None:
+        octets = bytearray(pcap(RECORDS, nanoseconds=nanoseconds))
+        octets[28:32] = fraction.to_bytes(4, "little")
+        assert count_records(read_all(open_octets(bytes(octets)))) == len(RECORDS)
+
+
+class TestPcapng:
+    @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+    def test_nanoseconds_come_out_as_they_are(
+        self, order: str, open_octets: Opener
+    ) -> None:
+        file = open_octets(pcapng(RECORDS, order=order))
+        assert read_all(file) == packed(RECORDS)
+
+    def test_microseconds_come_out_as_nanoseconds(self, open_octets: Opener) -> None:
+        file = open_octets(pcapng(RECORDS, resolution=6))
+        assert read_all(file) == packed(MICROSECONDS)
+
+    def test_what_editcap_makes_of_a_classic_file_is_the_same(
+        self, tmp_path: Path, open_octets: Opener
+    ) -> None:
+        classic, converted = tmp_path / "in.pcap", tmp_path / "out.pcapng"
+        classic.write_bytes(pcap(RECORDS))
+        subprocess.run(
+            ["editcap", "-F", "pcapng", classic, converted], check=True, timeout=30
+        )
+        octets = converted.read_bytes()
+        assert octets.startswith(b"\x0a\x0d\x0d\x0a")
+        assert read_all(open_octets(octets)) == packed(RECORDS)
+
+    def test_what_mergecap_makes_of_two_files_has_the_packets_of_both(
+        self, tmp_path: Path, open_octets: Opener
+    ) -> None:
+        parts = [tmp_path / "a.pcap", tmp_path / "b.pcap"]
+        parts[0].write_bytes(pcap(RECORDS[:1]))
+        parts[1].write_bytes(pcap(RECORDS[1:2], order=">"))
+        merged = tmp_path / "merged"
+        subprocess.run(["mergecap", "-w", merged, *parts], check=True, timeout=30)
+        assert read_all(open_octets(merged.read_bytes())) == packed(RECORDS[:2])
+
+    def test_a_second_link_type_ends_the_file_with_an_error(
+        self, tmp_path: Path, open_octets: Opener
+    ) -> None:
+        parts = [tmp_path / "a.pcap", tmp_path / "b.pcap"]
+        parts[0].write_bytes(pcap(RECORDS[:1]))
+        parts[1].write_bytes(pcap(RECORDS[1:2], linktype=1))
+        merged = tmp_path / "merged"
+        subprocess.run(["mergecap", "-w", merged, *parts], check=True, timeout=30)
+        file = open_octets(merged.read_bytes())
+        with pytest.raises(SavefileFormatError, match="type"):
+            read_all(file)
+
+
+class TestLinktype:
+    @pytest.mark.parametrize(
+        "linktype", [0, 1, 9, 50, 51, 100, 101, 102, 103, 104, 105, 106, 107, 113, 228,
+                     229, 276]
+    )  # fmt: skip
+    @pytest.mark.parametrize("make", [pcap, pcapng])
+    def test_is_the_files_number_whatever_libpcap_calls_it(
+        self, linktype: int, make: Callable[..., bytes], open_octets: Opener
+    ) -> None:
+        assert open_octets(make([], linktype=linktype)).linktype == linktype
+
+    def test_of_a_raw_file_with_a_number_of_this_system_is_raws(
+        self, open_octets: Opener
+    ) -> None:
+        # DLT_RAW is 12 or 14 by platform, and some program wrote it into its files.
+        assert open_octets(pcap([], linktype=12)).linktype == 101
+
+
+class TestFullBuffer:
+    def test_the_packet_that_did_not_fit_is_the_next_reads_first(
+        self, open_octets: Opener
+    ) -> None:
+        longest = 16 + max(len(record.data) for record in RECORDS)
+        for capacity in range(longest, len(packed(RECORDS)) + 1):
+            file = open_octets(pcap(RECORDS))
+            assert read_all(file, capacity) == packed(RECORDS)
+
+    def test_a_packet_longer_than_the_whole_buffer_is_an_error(
+        self, open_octets: Opener
+    ) -> None:
+        file = open_octets(pcap(RECORDS[:2]))
+        buffer = new_buffer(16 + 60)
+        assert file.read_into(buffer, AGE_NS) == (76, 1, Ended.FULL)
+        with pytest.raises(SavefileFormatError, match="longer than 76 octets"):
+            file.read_into(buffer, AGE_NS)
+
+    def test_octets_beyond_what_was_used_are_not_written(
+        self, open_octets: Opener
+    ) -> None:
+        file = open_octets(pcap(RECORDS[:2]))
+        buffer = bytearray(b"\xa5" * 100)
+        used, _, _ = file.read_into(memoryview(buffer), AGE_NS)
+        assert buffer[used:] == b"\xa5" * (100 - used)
+
+    def test_a_packet_longer_than_a_record_may_be_is_an_error(
+        self, open_octets: Opener
+    ) -> None:
+        # libpcap takes longer ones of this link type: D-Bus.
+        octets = pcap(
+            [Record(0, 0, 300_000, bytes(300_000))], linktype=231, snaplen=1 << 20
+        )
+        file = open_octets(octets)
+        with pytest.raises(SavefileFormatError):
+            read_all(file, 1 << 20)
+
+
+class TestPipe:
+    @pytest.fixture
+    def pipe(self) -> Iterator[tuple[int, int]]:
+        """A pipe's two ends; the test closes the second."""
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        yield reading, writing
+        os.close(reading)
+
+    def test_a_packet_comes_out_within_the_age_though_the_pipe_stays_open(
+        self, pipe: tuple[int, int]
+    ) -> None:
+        reading, writing = pipe
+        os.write(writing, pcap(RECORDS[:1]))
+        with Savefile(reading) as file:
+            buffer = new_buffer(ROOMY)
+            assert file.read_into(buffer, AGE_NS) == (76, 1, Ended.WAITS)
+            os.write(writing, packed(RECORDS[1:2]))
+            used, count, ended = file.read_into(buffer, AGE_NS)
+            assert (count, ended) == (1, Ended.WAITS)
+            assert bytes(buffer[:used]) == packed(RECORDS[1:2])
+            os.close(writing)
+            assert file.read_into(buffer, AGE_NS) == (0, 0, Ended.END)
+
+    def test_a_packet_that_has_begun_is_waited_for(self, pipe: tuple[int, int]) -> None:
+        reading, writing = pipe
+        octets = packed(RECORDS[:2])
+        os.write(writing, pcap([]) + octets[:100])
+        with Savefile(reading) as file, memoryview(bytearray(ROOMY)) as buffer:
+            results: list[tuple[int, int, Ended]] = []
+            thread = threading.Thread(
+                target=lambda: results.append(file.read_into(buffer, AGE_NS))
+            )
+            thread.start()
+            wait_until(lambda: not octets_in(reading), 10, "the half packet to be read")
+            os.write(writing, octets[100:])
+            thread.join(timeout=10)
+            os.close(writing)
+            assert results == [(len(octets), 2, Ended.WAITS)]
+            assert bytes(buffer[: len(octets)]) == octets
+
+    def test_octets_that_come_one_by_one_make_the_same_packets(
+        self, pipe: tuple[int, int]
+    ) -> None:
+        reading, writing = pipe
+
+        def trickle() -> None:
+            for octet in pcap(RECORDS):
+                os.write(writing, bytes([octet]))
+            os.close(writing)
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        with Savefile(reading) as file:
+            octets = read_all(file)
+        thread.join(timeout=10)
+        assert octets == packed(RECORDS)
+
+    def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(
+        self, pipe: tuple[int, int]
+    ) -> None:
+        reading, writing = pipe
+        os.set_blocking(reading, False)
+        results: list[bytes] = []
+
+        def read() -> None:
+            with Savefile(reading) as file:
+                results.append(read_all(file))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        for octet in pcap(RECORDS):
+            os.write(writing, bytes([octet]))
+        os.close(writing)
+        thread.join(timeout=10)
+        assert results == [packed(RECORDS)]
+
+    def test_a_beginning_that_was_read_already_counts(
+        self, pipe: tuple[int, int]
+    ) -> None:
+        reading, writing = pipe
+        octets = pcap(RECORDS)
+        os.write(writing, octets[50:])
+        os.close(writing)
+        with Savefile(reading, octets[:50]) as file:
+            assert read_all(file) == packed(RECORDS)
+
+
+def test_a_beginning_longer_than_is_kept_is_refused() -> None:
+    with pytest.raises(ValueError, match="a beginning of"):
+        Savefile(0, bytes(Savefile.BEGINNING_MAX + 1))
+
+
+def test_a_closed_savefile_is_not_read(open_octets: Opener) -> None:
+    file = open_octets(pcap(RECORDS))
+    file.close()
+    file.close()
+    with pytest.raises(ValueError, match="closed"):
+        file.read_into(new_buffer(ROOMY), AGE_NS)
+
+
+def octets_in(pipe: int) -> int:
+    """How many octets wait in a pipe."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+    return waiting[0]
