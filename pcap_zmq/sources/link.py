@@ -71,10 +71,9 @@ class LinkSource:
         return tuple(self._waiting)
 
     def serve(self, now: Instant) -> None:
-        """Sends the replies that are owed; takes messages while nobody reads them, so
-        that a sender that waits is still heard."""
-        if self._waiting:
-            self._receive_all(now)
+        """Takes messages, also while nobody reads them, so that a sender that waits is
+        still heard; and sends the replies that are owed."""
+        self._receive_all(now)
         self._reply(now)
 
     def _receive_all(self, now: Instant) -> None:

@@ -229,8 +229,6 @@ def test_a_stop_reads_everything_however_many_batches_it_takes() -> None:
     assert payloads(batches) == sent
 
 
-def test_the_kernel_has_half_of_the_age_within_what_it_can_do_and_we_can_wait_for() -> (
-    None
-):
+def test_the_kernel_has_half_of_the_age_within_its_bounds_and_ours() -> None:
     ages_ms = (1, 20, 100, 10_000)
     assert [qtimeout_for(age * NS_PER_MS) for age in ages_ms] == [1, 1, 5, 50]
