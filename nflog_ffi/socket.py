@@ -6,12 +6,12 @@ it does not say.
 
 import errno
 import os
+import struct
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from nflog_ffi import limits
 from nflog_ffi._nflog import ffi, lib
@@ -27,10 +27,9 @@ CAP_NET_ADMIN = 12
 """Its bit in /proc/self/status: linux/capability.h."""
 
 
-@dataclass(frozen=True, slots=True)
-class NflogCounts:
-    """What has happened since the socket was opened, all in packets unless named
-    otherwise. `received + missed` is what the kernel logged for these groups."""
+class NflogCounts(NamedTuple):
+    """struct nflog_counts: what has happened since the socket was opened, in packets
+    unless named otherwise. `received + missed` is what the kernel logged."""
 
     received: int
     missed: int
@@ -42,6 +41,9 @@ class NflogCounts:
     datagrams: int
     truncated: int
     overruns: int
+
+
+_COUNTS = struct.Struct(f"={len(NflogCounts._fields)}Q")
 
 
 class NflogSocket:
@@ -84,7 +86,9 @@ class NflogSocket:
         if self._socket == ffi.NULL:
             raise NflogError(ffi.errno, "no netlink socket: " + os.strerror(ffi.errno))
         try:
-            self._counts = lib.nflog_socket_counts(self._socket)
+            # The socket's own memory: not touched after close().
+            counts = lib.nflog_socket_counts(self._socket)
+            self._counts_memory = ffi.buffer(counts, _COUNTS.size)
             # First, so that a busy group does not overrun the default buffer.
             self._set_rcvbuf(rcvbuf)
             for group in self.groups:
@@ -155,26 +159,13 @@ class NflogSocket:
 
     def records(self) -> int:
         """Packet records made so far."""
-        self._check_open()
-        counts = self._counts
-        return int(counts.stamped_by_kernel + counts.stamped_here)
+        counts = self.counts()
+        return counts.stamped_by_kernel + counts.stamped_here
 
     def counts(self) -> NflogCounts:
         """What has happened so far."""
         self._check_open()
-        counts = self._counts
-        return NflogCounts(
-            received=counts.received,
-            missed=counts.missed,
-            not_ip=counts.not_ip,
-            stamped_by_kernel=counts.stamped_by_kernel,
-            stamped_here=counts.stamped_here,
-            gaps=counts.gaps,
-            malformed=counts.malformed,
-            datagrams=counts.datagrams,
-            truncated=counts.truncated,
-            overruns=counts.overruns,
-        )
+        return NflogCounts(*_COUNTS.unpack(self._counts_memory))
 
     def unrevealed_drops(self) -> int:
         """Datagrams that the kernel had no room for and that no gap has told yet.

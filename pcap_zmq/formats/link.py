@@ -173,6 +173,10 @@ class SenderLink:
             self._said_window = self.window
         return message
 
+    def needs_reply(self) -> bool:
+        """Whether a reply decides what can be said next."""
+        return self.state is not State.UP or self._next_to_send <= self._last_sequence
+
     def due(self) -> int | None:
         """When the link has something to say, unless it speaks before (mono_ns)."""
         match self.state:

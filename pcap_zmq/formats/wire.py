@@ -5,6 +5,7 @@ frame where its type has one; a reply of a receiver is one frame.
 """
 
 import enum
+import operator
 import struct
 from dataclasses import dataclass
 
@@ -73,7 +74,8 @@ _REASON_SLOTS = (
     Reason.SEND_QUEUE_FULL,
     Reason.SHUTDOWN,
 )
-_SPARE_SLOTS = (0,) * (TOTALS_SLOTS - len(_PLAIN_SLOTS) - len(_REASON_SLOTS))
+_plain_of = operator.attrgetter(*_PLAIN_SLOTS)
+_SPARE = (0,) * (TOTALS_SLOTS - len(_PLAIN_SLOTS) - len(_REASON_SLOTS))
 
 NO_TOTALS = bytes(_TOTALS.size)
 
@@ -94,9 +96,7 @@ class SenderTotals:
 def encode_totals(counters: SenderCounters) -> bytes:
     """What the counters are now, as a header carries it."""
     return _TOTALS.pack(
-        *(getattr(counters, name) for name in _PLAIN_SLOTS),
-        *(counters.dropped[reason] for reason in _REASON_SLOTS),
-        *_SPARE_SLOTS,
+        *_plain_of(counters), *map(counters.dropped.__getitem__, _REASON_SLOTS), *_SPARE
     )
 
 

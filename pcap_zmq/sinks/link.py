@@ -11,6 +11,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from pcap_zmq import sockets
+from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import WireError
 from pcap_zmq.formats import wire
@@ -19,6 +20,9 @@ from pcap_zmq.packet import EncodedBatch, Instant
 from pcap_zmq.poll import READABLE, Watch
 
 logger = logging.getLogger(__name__)
+
+TAKE_NS = 20 * NS_PER_MS
+"""How long acknowledgements that nothing waits for may stay in the socket."""
 
 _EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -50,6 +54,7 @@ class LinkSink:
         self._counters = counters
         self._deadline_ns: int | None = None
         self._is_finishing = False
+        self._served_ns = 0
         self._connections = 0
         self._greetings = 0
         self._has_told_absence = False
@@ -71,6 +76,7 @@ class LinkSink:
 
     def serve(self, now: Instant) -> None:
         """Takes note of connections and replies, and sends what may go."""
+        self._served_ns = now.mono_ns
         while sockets.has_message(self._monitor):
             self._note(int(recv_monitor_message(self._monitor)["event"]), now)
         while sockets.has_message(self._socket):
@@ -91,13 +97,17 @@ class LinkSink:
             )
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
-        """Replies and connections, always: room is made by an acknowledgement."""
-        yield Watch(self._socket, READABLE)
+        """Connections; and replies where they change what may be sent. Other
+        acknowledgements are taken in passing, or when they are due."""
+        if wanted or self._is_finishing or self._link.needs_reply():
+            yield Watch(self._socket, READABLE)
         yield Watch(self._monitor, READABLE)
 
     def due(self) -> int | None:
         """The link's next heartbeat, or the time to take leave."""
         dues = [self._link.due()]
+        if self._link.held_packets:
+            dues.append(self._served_ns + TAKE_NS)
         if self._deadline_ns is not None and self._link.state is State.UP:
             dues.append(self._deadline_ns)
         return min((due for due in dues if due is not None), default=None)

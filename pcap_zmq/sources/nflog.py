@@ -98,7 +98,9 @@ class NflogSource:
     def serve(self, now: Instant) -> None:
         """Brings the counters up to date from time to time."""
         if now.mono_ns >= self._looked_ns + LOOK_NS:
-            self._look(now)
+            self._looked_ns = now.mono_ns
+            self._look()
+            self._estimate_tail()
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
         """The socket, unless it is being left alone."""
@@ -124,8 +126,7 @@ class NflogSource:
             return None
         if now.mono_ns >= self._rests_until_ns or self._stop_ns is not None:
             before = self._used
-            with _translated():
-                self._used, is_full = self._socket.read_into(self._buffer, before)
+            self._used, is_full = self._read_into(before)
             rest_ns = 0 if is_full else self._rest_ns(self._used - before, now)
             self._rests_until_ns = now.mono_ns + rest_ns if rest_ns else 0
             self._read_ns = now.mono_ns
@@ -133,7 +134,8 @@ class NflogSource:
                 return self._give(now)
             if self._stop_ns is not None and now.mono_ns >= self._stop_ns:
                 self._is_exhausted = True
-                self._look(now)
+                self._look()
+                self._estimate_tail()
                 return self._give(now) if self._used else None
         if self._used and now.mono_ns >= self._gave_ns + self._age_ns:
             return self._give(now)
@@ -156,6 +158,12 @@ class NflogSource:
         """Gives the groups back."""
         self._socket.close()
 
+    def _read_into(self, used: int) -> tuple[int, bool]:
+        try:
+            return self._socket.read_into(self._buffer, used)
+        except OSError as error:
+            raise NflogError(error.strerror) from error
+
     def _rest_ns(self, read_bytes: int, now: Instant) -> int:
         """How long until the batch is full at the rate at which it has been filling."""
         if not read_bytes:
@@ -177,22 +185,28 @@ class NflogSource:
             self._buffer = new_buffer(self._capacity)
         self._used = 0
         self._gave_ns = now.mono_ns
-        self._look(now)
+        self._look()
         return batch
 
-    def _look(self, now: Instant) -> None:
-        self._looked_ns = now.mono_ns
+    def _estimate_tail(self) -> None:
+        counts = self._socket.counts()
+        self._tail.learn(counts.received, counts.datagrams)
+        drops = self._socket.unrevealed_drops()
+        self._counters.missed_tail = self._tail.packets(drops)
+
+    def _look(self) -> None:
         counts = self._socket.counts()
         counters = self._counters
         counters.received = counts.received
-        counters.missed = counts.missed
+        if counters.missed != counts.missed:
+            counters.missed = counts.missed
+            # A gap has told exactly what was an estimate until now.
+            self._estimate_tail()
         counters.dropped[Reason.NOT_IP] = counts.not_ip
         counters.overruns = counts.overruns
         counters.truncated_datagrams = counts.truncated
         counters.malformed_messages = counts.malformed
         counters.stamped_here = counts.stamped_here
-        self._tail.learn(counts.received, counts.datagrams)
-        counters.missed_tail = self._tail.packets(self._socket.unrevealed_drops())
 
 
 @contextmanager

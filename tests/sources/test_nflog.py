@@ -112,6 +112,7 @@ def test_a_lone_packet_after_a_quiet_time_leaves_at_once() -> None:
 
 def test_a_packet_soon_after_a_batch_waits_for_the_batch_age() -> None:
     with opened() as source:
+        source.serve(at(START_NS))
         here.send_udp([b"first"], PORT)
         flush()
         assert source.read(at(START_NS)) is not None
