@@ -5,6 +5,7 @@ Specification: zmq_setsockopt(3).
 
 import errno
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 import zmq
@@ -94,18 +95,20 @@ _HINTS = {
 
 def check_endpoint(endpoint: str) -> None:
     """Raises ConfigError for what is no ZeroMQ endpoint."""
-    parts = urlsplit(endpoint)
-    if parts.scheme not in SCHEMES or not endpoint.startswith(f"{parts.scheme}://"):
+    scheme, separator, rest = endpoint.partition("://")
+    if scheme not in SCHEMES or not separator or not endpoint.isprintable():
         raise ConfigError(
             f"{endpoint!r} is no ZeroMQ endpoint; write tcp://HOST:PORT or ipc://PATH"
         )
-    rest = endpoint.removeprefix(f"{parts.scheme}://")
     if not rest:
-        raise ConfigError(f"{endpoint!r} names no address after {parts.scheme}://")
-    if parts.scheme == "tcp":
+        raise ConfigError(f"{endpoint!r} names no address after {scheme}://")
+    if scheme == "tcp":
         host, _, port = rest.rpartition(":")
-        is_port = port == "*" or (port.isascii() and port.isdigit())
-        if not host or not is_port or (port != "*" and int(port) > 0xFFFF):
+        is_port = port == "*" or (re.fullmatch(r"[0-9]{1,5}", port) is not None)
+        is_host = host.startswith("[") == host.endswith("]") and (
+            ":" not in host or host.startswith("[")
+        )
+        if not host or not is_host or not is_port or int(port.strip("*") or 0) > 0xFFFF:
             raise ConfigError(
                 f"{endpoint!r} has no host and port; write tcp://HOST:PORT, an IPv6 "
                 "address in brackets"

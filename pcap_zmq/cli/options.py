@@ -33,7 +33,7 @@ _DURATION_UNITS = {
     "min": 60 * NS_PER_S,
     "h": 3600 * NS_PER_S,
 }
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_QUANTITY = re.compile(r"\s*(\d{1,20}(?:\.\d{1,20})?)\s*([a-zA-Z]*)\s*")
 
 
 class Quantity(click.ParamType):  # type: ignore[type-arg]  # only newer ones have
@@ -157,7 +157,7 @@ class Linktype(click.ParamType):  # type: ignore[type-arg]
         text = str(value).lower()
         if text in linktypes.NAMES:
             return linktypes.NAMES[text]
-        if text.isascii() and text.isdigit() and int(text) <= linktypes.MAXIMUM:
+        if re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= linktypes.MAXIMUM:
             return int(text)
         names = ", ".join(linktypes.NAMES)
         raise click.BadParameter(

@@ -157,7 +157,7 @@ def parse_groups(source: str) -> tuple[int, ...] | None:
     if is_path:
         return None
     text = source.removeprefix(NFLOG_PREFIX)
-    if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
+    if not re.fullmatch(r"\d{1,20}(,\d{1,20})*", text, re.ASCII):
         raise click.BadParameter(
             f"{source!r} is neither NFLOG groups (0,1 or nflog:0,1) nor a savefile "
             "that exists",
@@ -176,6 +176,8 @@ def parse_groups(source: str) -> tuple[int, ...] | None:
 
 
 def _exists(path: str) -> bool:
+    if not path:
+        return False
     try:
         mode = Path(path).stat().st_mode
     except OSError:

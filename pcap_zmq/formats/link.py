@@ -397,12 +397,16 @@ class ReceiverLink:
         """When to speak or look around next (mono_ns)."""
         return 0 if self._talkative else self._checked_ns + HEARTBEAT_NS
 
-    def have_all_left(self) -> bool:
-        """At least one sender was seen, and each said goodbye with all written."""
-        return bool(self.streams) and all(
-            stream.has_left and stream.written + 1 == stream.next and not stream.owes
-            for stream in self.streams.values()
-        )
+    def all_left_ns(self) -> int | None:
+        """When the last farewell was said (mono_ns), if at least one sender was seen
+        and each has said goodbye with all written; else None."""
+        streams = self.streams.values()
+        if not streams or any(
+            stream.owes or not stream.has_left or stream.written + 1 < stream.next
+            for stream in streams
+        ):
+            return None
+        return max(stream.spoke_ns for stream in streams)
 
     def _greet(self, peer: bytes, message: Message, now_ns: int) -> None:
         stream = self.streams.get(message.stream)

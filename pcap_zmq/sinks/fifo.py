@@ -77,7 +77,8 @@ class FifoSink:
         counters: ReceiverCounters,
     ) -> None:
         self.state = State.ABSENT
-        self._path = path
+        # Not the link to it: whoever opens it by its own name shall find the next one.
+        self._path = path.resolve()
         self._linktype = linktype
         self._nanoseconds = nanoseconds
         self._counters = counters
@@ -210,7 +211,8 @@ class FifoSink:
             fresh.chmod(stat.S_IMODE(mine.st_mode))
             fresh.replace(self._path)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
             if not self._has_told_shared:
                 self._has_told_shared = True
                 logger.warning(
@@ -237,6 +239,8 @@ class FifoSink:
                     f"{self._path} cannot be opened: {error.strerror}"
                 ) from error
             return
+        if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
+            raise OutputError(f"{self._path} is no FIFO any more")
         self._capacity = _enlarge(self._fd)
         self._poll.register(self._fd, 0)
         self._put_fresh_fifo()
@@ -271,7 +275,9 @@ class FifoSink:
         if self._again:
             head = self._again.popleft()
             start = self._given - self._again_at
-            left.append(memoryview(head)[_first_unread(head, read - start) :])
+            first = _first_unread(head, read - start)
+            self._counters.replayed += count_records(memoryview(head)[:first])
+            left.append(memoryview(head)[first:])
         elif self._offered:
             start = self._given - self._offered_at
             first = _first_unread(self._offered, read - start)
@@ -279,7 +285,6 @@ class FifoSink:
             self._offered_base = max(self._offered_base, first)
             self._offered_at = self._offered_base
         left = deque(records for records in left if records)
-        self._counters.replayed += sum(count_records(records) for records in left)
         left.extend(self._again)
         self._again = left
         self._again_at = 0
@@ -319,6 +324,7 @@ class FifoSink:
                 return
             self._again.popleft()
             self._again_at = 0
+            self._counters.replayed += count_records(head)
             self._remember(memoryview(head))
 
     def _remember(self, records: memoryview) -> None:

@@ -15,7 +15,7 @@ from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import WireError
 from pcap_zmq.formats import wire
-from pcap_zmq.formats.link import SenderLink, State
+from pcap_zmq.formats.link import PATIENCE_NS, SenderLink, State
 from pcap_zmq.packet import EncodedBatch, Instant
 from pcap_zmq.poll import READABLE, Watch
 
@@ -55,11 +55,13 @@ class LinkSink:
         self._deadline_ns: int | None = None
         self._is_finishing = False
         self._served_ns = 0
+        self._down_ns: int | None = None
         self._connections = 0
         self._greetings = 0
         self._has_told_absence = False
         self._has_told_stranger = False
         self._has_told_silence = False
+        self._has_told_nonsense = False
         self._socket = context.socket(zmq.DEALER)
         self._monitor = self._socket.get_monitor_socket(_EVENTS)
         try:
@@ -77,10 +79,12 @@ class LinkSink:
     def serve(self, now: Instant) -> None:
         """Takes note of connections and replies, and sends what may go."""
         self._served_ns = now.mono_ns
+        self._receive_all(now)
         while sockets.has_message(self._monitor):
-            self._note(int(recv_monitor_message(self._monitor)["event"]), now)
-        while sockets.has_message(self._socket):
-            self._receive(now)
+            event = int(recv_monitor_message(self._monitor)["event"])
+            # What the receiver said before it went comes before the news that it went.
+            self._receive_all(now)
+            self._note(event, now)
         if (
             self._deadline_ns is not None
             and self._link.state is State.UP
@@ -108,6 +112,8 @@ class LinkSink:
         dues = [self._link.due()]
         if self._link.held_packets:
             dues.append(self._served_ns + TAKE_NS)
+        if self._is_finishing and self._down_ns is not None:
+            dues.append(max(self._down_ns + PATIENCE_NS, self._served_ns + TAKE_NS))
         if self._deadline_ns is not None and self._link.state is State.UP:
             dues.append(self._deadline_ns)
         return min((due for due in dues if due is not None), default=None)
@@ -126,13 +132,19 @@ class LinkSink:
         self._link.depart()
 
     def is_finished(self) -> bool:
-        """The receiver has said farewell; or the end is wanted soon and there is
-        nothing to tell and nobody to tell it to."""
+        """The receiver has said farewell; or all is acknowledged and nobody is there to
+        take leave of, and nobody comes back for some time, unless the end is urgent:
+        what a receiver says last may go with its connection (ZMQ_IMMEDIATE)."""
         if self._link.state is State.GONE:
             return True
-        is_in_hurry = self._deadline_ns is not None
         is_alone = self._link.state is State.DOWN and not self._link.held_packets
-        return self._is_finishing and is_in_hurry and is_alone
+        is_urgent = self._deadline_ns is not None
+        return self._is_finishing and is_alone and (is_urgent or self._is_forsaken())
+
+    def _is_forsaken(self) -> bool:
+        """There was a receiver, and it has been gone for some time."""
+        down_ns = self._down_ns
+        return down_ns is not None and self._served_ns >= down_ns + PATIENCE_NS
 
     def abandon(self) -> None:
         """Gives up what is not acknowledged, and counts it."""
@@ -158,12 +170,20 @@ class LinkSink:
                 # The connection went this moment; the monitor is about to say so.
                 self._link.disconnected()
 
+    def _receive_all(self, now: Instant) -> None:
+        while sockets.has_message(self._socket):
+            self._receive(now)
+
     def _receive(self, now: Instant) -> None:
         frames = self._socket.recv_multipart(zmq.NOBLOCK)
         try:
             reply = wire.decode_reply(list(frames))
         except WireError as error:
-            logger.warning("%s says what no receiver would: %s", self.endpoint, error)
+            if not self._has_told_nonsense:
+                self._has_told_nonsense = True
+                logger.warning(
+                    "%s says what no receiver would: %s", self.endpoint, error
+                )
             return
         was_up = self._link.state is State.UP
         self._link.receive(reply, now.mono_ns)
@@ -194,6 +214,7 @@ class LinkSink:
                     logger.warning(
                         "the link to %s is down; packets are held", self.endpoint
                     )
+                    self._down_ns = now.mono_ns
                     self._link.disconnected()
             case zmq.EVENT_CONNECT_RETRIED:
                 if not self._has_told_absence and not self._connections:

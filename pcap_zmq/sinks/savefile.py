@@ -60,7 +60,7 @@ class SavefileSink:
         self._header: bytes | None = None
         self._header_at = 0
         self._offered: Octets = b""
-        self._offered_at = 0
+        self._offered_at = self._offered_start = 0
         self._due_ns: int | None = None
         self._has_told_full = False
         self._is_finishing = False
@@ -74,7 +74,11 @@ class SavefileSink:
             raise OutputError(f"the reader of {self._name} has left")
         if self._due_ns is not None and now.mono_ns >= self._due_ns:
             self._due_ns = None
-        if self._header is not None and self._header_at < len(self._header):
+        if (
+            self._header is not None
+            and self._header_at < len(self._header)
+            and self._due_ns is None
+        ):
             self._header_at = self._write(self._header, self._header_at, now)
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
@@ -95,6 +99,8 @@ class SavefileSink:
             return True
         if self._header_at < len(self._header) or self._due_ns is not None:
             return False
+        if self._is_file and not self._offered_at:
+            self._offered_start = os.lseek(self._fd, 0, os.SEEK_CUR)
         self._offered = item.records
         self._offered_at = self._write(item.records, self._offered_at, now)
         if self._offered_at < len(item.records):
@@ -119,10 +125,11 @@ class SavefileSink:
         """Cuts off what was written of an unfinished record, and closes."""
         if self._fd < 0:
             return
-        if self._is_file and self._offered_at:
-            whole = whole_records(self._offered, self._offered_at)
-            torn = self._offered_at - whole
-            os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - torn)
+        if self._is_file and self._offered:
+            # From the file, since an error leaves no word of how far a write came.
+            came = os.lseek(self._fd, 0, os.SEEK_CUR) - self._offered_start
+            whole = whole_records(self._offered, came)
+            os.ftruncate(self._fd, self._offered_start + whole)
         if self._owns_fd:
             os.close(self._fd)
         self._fd = -1

@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 MESSAGES_A_TURN = 64
 """So that the output gets its turn however much comes in."""
 
+HEARD_NS = NS_PER_S // 4
+"""A sender hangs up when it has heard the farewell: until then the connection stays,
+since ZeroMQ throws away what was not read when the other end closes."""
+
 COMPLAINT_NS = 60 * NS_PER_S
 """Malformed messages are counted always and spoken of this often."""
 
@@ -53,6 +57,7 @@ class LinkSource:
         self._counters = counters
         self._waiting: deque[EncodedBatch] = deque()
         self._has_announced = False
+        self._served_ns = 0
         self._is_stopped = False
         self._complained_ns: int | None = None
         self._socket = context.socket(zmq.ROUTER)
@@ -73,6 +78,7 @@ class LinkSource:
     def serve(self, now: Instant) -> None:
         """Takes messages, also while nobody reads them, so that a sender that waits is
         still heard; and sends the replies that are owed."""
+        self._served_ns = now.mono_ns
         self._receive_all(now)
         self._reply(now)
 
@@ -98,8 +104,9 @@ class LinkSource:
             yield Watch(self._socket, READABLE)
 
     def due(self) -> int | None:
-        """When the link looks around."""
-        return self._link.due()
+        """When the link looks around, or when it is time to leave."""
+        end_ns = self._end_ns()
+        return self._link.due() if end_ns is None else min(self._link.due(), end_ns)
 
     def read(self, now: Instant) -> EncodedBatch | None:
         """The next batch, in the order in which they came. When there is none, what was
@@ -135,8 +142,15 @@ class LinkSource:
 
     def is_exhausted(self) -> bool:
         """After `stop`; or, once, when every sender has gone and all is written."""
-        is_over = self._is_stopped or (self._once and self._link.have_all_left())
-        return is_over and not self._waiting
+        if self._waiting:
+            return False
+        end_ns = self._end_ns()
+        return self._is_stopped or (end_ns is not None and self._served_ns >= end_ns)
+
+    def _end_ns(self) -> int | None:
+        """When a receiver that is to leave after its senders may do so."""
+        left_ns = self._link.all_left_ns() if self._once else None
+        return None if left_ns is None else left_ns + HEARD_NS
 
     def close(self) -> None:
         """The last replies still go out, for a second at most."""

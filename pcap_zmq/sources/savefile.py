@@ -180,12 +180,13 @@ class SavefileSource:
         return (inflater.failure if inflater else None) or str(error)
 
     def _hand_over(self, item: Batch | PcapZmqError | None) -> None:
+        # First the octet: whoever finds the item finds an octet for it to read.
+        os.write(self._woken, b"\0")
         while not self._is_stopped:
             try:
                 self._ahead.put(item, timeout=0.1)
             except queue.Full:
                 continue
-            os.write(self._woken, b"\0")
             return
 
 

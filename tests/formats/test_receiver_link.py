@@ -248,7 +248,7 @@ def test_a_name_is_no_longer_than_the_specification_allows() -> None:
 
 
 def test_nobody_has_left_before_anybody_came() -> None:
-    assert not Desk().link.have_all_left()
+    assert Desk().link.all_left_ns() is None
 
 
 def test_a_sender_has_left_when_its_farewell_is_said_and_all_is_written() -> None:
@@ -256,11 +256,11 @@ def test_a_sender_has_left_when_its_farewell_is_said_and_all_is_written() -> Non
     desk.greets()
     batch = desk.batch(1)
     desk.hears(MessageType.GOODBYE)
-    assert not desk.link.have_all_left()
+    assert desk.link.all_left_ns() is None
     desk.writes(batch)
-    assert not desk.link.have_all_left()
+    assert desk.link.all_left_ns() is None
     desk.says()
-    assert desk.link.have_all_left()
+    assert desk.link.all_left_ns() is not None
 
 
 def test_a_sender_that_is_still_here_keeps_all_from_having_left() -> None:
@@ -269,7 +269,7 @@ def test_a_sender_that_is_still_here_keeps_all_from_having_left() -> None:
     desk.greets(B, PEER_B)
     desk.hears(MessageType.GOODBYE)
     desk.says()
-    assert not desk.link.have_all_left()
+    assert desk.link.all_left_ns() is None
 
 
 def test_a_sender_that_returns_has_not_left() -> None:
@@ -278,7 +278,7 @@ def test_a_sender_that_returns_has_not_left() -> None:
     desk.hears(MessageType.GOODBYE)
     desk.says()
     desk.greets()
-    assert not desk.link.have_all_left()
+    assert desk.link.all_left_ns() is None
 
 
 def test_an_earlier_run_of_a_sender_has_left() -> None:
@@ -287,7 +287,7 @@ def test_an_earlier_run_of_a_sender_has_left() -> None:
     desk.greets(StreamId(b"a" * 16, 2), PEER_B)
     desk.hears(MessageType.GOODBYE, stream=StreamId(b"a" * 16, 2), peer=PEER_B)
     desk.says()
-    assert desk.link.have_all_left()
+    assert desk.link.all_left_ns() is not None
 
 
 # Windows.
@@ -457,7 +457,7 @@ def test_all_of_a_thousand_senders_are_served() -> None:
         world.now_ns += 100 * MS
     assert world.is_settled()
     assert len(world.output) == 3_000
-    assert world.receiver.have_all_left()
+    assert world.receiver.all_left_ns() is not None
 
 
 # Memory.
