@@ -116,6 +116,8 @@ class FifoSink:
                 self._due_ns = now.mono_ns + SIP_NS
         if self.state is State.OPEN and self._again:
             self._give_again(now)
+        if self.state is State.OPEN and self._is_finishing and self._due_ns is None:
+            self._due_ns = now.mono_ns + SIP_NS
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
         """Room in the pipe where something waits for it; the reader's leaving."""
@@ -155,12 +157,15 @@ class FifoSink:
         return True
 
     def finish(self, deadline_ns: int | None) -> None:
-        """Nothing more will be offered; what an earlier reader left may still wait."""
+        """Nothing more will be offered; what was given is still to be read."""
         self._is_finishing = True
 
     def is_finished(self) -> bool:
-        """Everything is in the pipe; its reader still gets all of it after `close`."""
-        return self._is_finishing and not self._again
+        """Everything has been read out of the pipe: until then a reader that leaves has
+        a successor, who gets the rest."""
+        if not self._is_finishing or self._again:
+            return False
+        return self.state is State.ABSENT or self._unread() == 0
 
     def abandon(self) -> None:
         """Gives up what an earlier reader left, and counts it."""
