@@ -208,10 +208,19 @@ int nflog_socket_bind(struct nflog_socket *sock, uint16_t group,
 /* Gives a group back; the kernel sends what it still holds of it first. */
 int nflog_socket_unbind(struct nflog_socket *sock, uint16_t group)
 {
-    char buffer[128];
-    struct nlmsghdr *message =
-        nflog_nlmsg_put_header(buffer, NFULNL_MSG_CONFIG, AF_UNSPEC, group);
+    int status;
 
-    nflog_attr_put_cfg_cmd(message, NFULNL_CFG_CMD_UNBIND);
-    return request(sock, message);
+    /* Under overload the answer itself may find no room. Emptying the socket for it made
+     * some, and a group that is gone already answers ENODEV. */
+    for (int tries = 0;; tries++) {
+        char buffer[128];
+        struct nlmsghdr *message =
+            nflog_nlmsg_put_header(buffer, NFULNL_MSG_CONFIG, AF_UNSPEC, group);
+
+        nflog_attr_put_cfg_cmd(message, NFULNL_CFG_CMD_UNBIND);
+        status = request(sock, message);
+        if (status != -EAGAIN || tries == 3)
+            break;
+    }
+    return status == -ENODEV ? 0 : status;
 }

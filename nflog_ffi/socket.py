@@ -184,9 +184,11 @@ class NflogSocket:
         False where CAP_NET_ADMIN is gone by now: then only closing ends it.
         """
         self._check_open()
-        return all(
-            lib.nflog_socket_unbind(self._socket, group) == 0 for group in self.groups
-        )
+        # Each is tried, whatever became of the others.
+        statuses = [
+            lib.nflog_socket_unbind(self._socket, group) for group in self.groups
+        ]
+        return not any(statuses)
 
     def _check_open(self) -> None:
         if self._socket == ffi.NULL:

@@ -88,6 +88,13 @@ class Pipeline(Generic[In, Out]):
         """Until the source is exhausted and the sink has finished, or the linger time
         has passed since `stop` was set. Timers get a turn when they are due."""
         self._timers = tuple(timers)
+        try:
+            self._run(stop)
+        finally:
+            # What was settled in the last turn is still to be acknowledged.
+            self._source.serve(self._clock.now())
+
+    def _run(self, stop: Stop) -> None:
         while not self._turn(stop):
             now_ns = self._clock.now().mono_ns
             dues = (timed.due() for timed in self._timed())

@@ -22,12 +22,20 @@ class Watch(NamedTuple):
     events: int
 
 
+def new_wake() -> tuple[int, int]:
+    """A pipe that wakes whoever watches its first end; neither end waits."""
+    wake, woken = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(woken, False)
+    return wake, woken
+
+
 class Stop:
     """SIGTERM and SIGINT set a flag and wake the loop; nothing else."""
 
     def __init__(self) -> None:
         self.is_set = False
-        self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, self._woken = new_wake()
 
     def install(self) -> None:
         """Takes the two signals. Only the main thread may."""

@@ -4,9 +4,7 @@ Specification: zmq_setsockopt(3).
 """
 
 import errno
-import ipaddress
 import re
-from urllib.parse import urlsplit
 
 import zmq
 
@@ -37,7 +35,7 @@ SOCKET_BUFFER = 4 << 20
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 
-SCHEMES = ("tcp", "ipc", "inproc")
+SCHEMES = ("tcp", "ipc")
 
 
 def prepare(socket: zmq.Socket[bytes]) -> None:
@@ -69,7 +67,7 @@ def attach(socket: zmq.Socket[bytes], endpoint: str, *, bind: bool) -> str:
     """Binds to or connects to the endpoint; returns the endpoint, with the port that
     was given for port 0 or *. Raises ConfigError for what is no endpoint,
     TransportError for one that cannot be had."""
-    check_endpoint(endpoint)
+    check_endpoint(endpoint, bind=bind)
     try:
         if bind:
             socket.bind(endpoint)
@@ -93,7 +91,7 @@ _HINTS = {
 }
 
 
-def check_endpoint(endpoint: str) -> None:
+def check_endpoint(endpoint: str, *, bind: bool) -> None:
     """Raises ConfigError for what is no ZeroMQ endpoint."""
     scheme, separator, rest = endpoint.partition("://")
     if scheme not in SCHEMES or not separator or not endpoint.isprintable():
@@ -103,29 +101,26 @@ def check_endpoint(endpoint: str) -> None:
     if not rest:
         raise ConfigError(f"{endpoint!r} names no address after {scheme}://")
     if scheme == "tcp":
-        host, _, port = rest.rpartition(":")
-        is_port = port == "*" or (re.fullmatch(r"[0-9]{1,5}", port) is not None)
-        is_host = host.startswith("[") == host.endswith("]") and (
-            ":" not in host or host.startswith("[")
+        # Before a semicolon stands the address to connect from: zmq_tcp(7).
+        _check_tcp(endpoint, rest.rpartition(";")[2], bind=bind)
+
+
+def _check_tcp(endpoint: str, address: str, *, bind: bool) -> None:
+    host, _, port = address.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    is_host = host and (is_bracketed or not set(host) & set("[]:"))
+    is_number = re.fullmatch(r"[0-9]{1,5}", port) is not None and int(port) <= 0xFFFF
+    if not is_host or not (is_number or port == "*"):
+        raise ConfigError(
+            f"{endpoint!r} has no host and port; write tcp://HOST:PORT, an IPv6 "
+            "address in brackets"
         )
-        if not host or not is_host or not is_port or int(port.strip("*") or 0) > 0xFFFF:
-            raise ConfigError(
-                f"{endpoint!r} has no host and port; write tcp://HOST:PORT, an IPv6 "
-                "address in brackets"
-            )
+    if not bind and (host == "*" or port == "*" or int(port) == 0):
+        raise ConfigError(
+            f"{endpoint!r} cannot be connected to; name the other end's host and port"
+        )
 
 
 def has_message(socket: zmq.Socket[bytes]) -> bool:
     """Whether a message can be received without waiting."""
     return bool(int(socket.get(_EVENTS)) & _POLLIN)
-
-
-def is_private(endpoint: str) -> bool:
-    """Whether it stays on this machine."""
-    if not endpoint.startswith("tcp://"):
-        return True
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,11 +1,13 @@
 """Turns counters into log lines: one now and then, and the totals at the end."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
+from pcap_zmq.formats.wire import SenderTotals
 from pcap_zmq.packet import Instant
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,8 @@ class SenderReport:
         )
         return (
             f"{logged} packets logged ({logged / seconds:.0f}/s), "
-            f"{_size(raw / seconds)}/s in, {_size(payload / seconds)}/s out, "
+            f"{_size(raw)} in ({_size(raw / seconds)}/s), "
+            f"{_size(payload)} out ({_size(payload / seconds)}/s), "
             f"ratio {_ratio(payload, raw)}, held {self._held()}, "
             f"{_losses(counters)}"
         )
@@ -78,19 +81,26 @@ class SenderReport:
             f"held {self._held()}, {_losses(counters)}, "
             f"{_size(counters.raw_bytes)} in {counters.batches} batches "
             f"({counters.compressed_batches} compressed), "
-            f"{_size(counters.payload_bytes)} sent, "
+            f"{_size(counters.payload_bytes)} encoded, "
             f"ratio {_ratio(counters.payload_bytes, counters.raw_bytes)}, "
-            f"stamped here {counters.stamped_here}, overruns {counters.overruns}, "
+            f"stamped here {counters.stamped_here}, "
             f"reconnects {counters.reconnects}"
         )
 
 
 class ReceiverReport:
-    """held: packets in the receiver that are neither written nor dropped."""
+    """held: packets in the receiver that are neither written nor dropped. senders: what
+    each stream's sender last said of itself."""
 
-    def __init__(self, counters: ReceiverCounters, held: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        counters: ReceiverCounters,
+        held: Callable[[], int],
+        senders: Callable[[], Sequence[SenderTotals]] = tuple,
+    ) -> None:
         self._counters = counters
         self._held = held
+        self._senders = senders
         self._last = (0, 0, 0, 0)
 
     def since_last(self, seconds: float) -> str:
@@ -109,9 +119,10 @@ class ReceiverReport:
         )
         return (
             f"{written} packets written ({written / seconds:.0f}/s), "
-            f"{_size(payload / seconds)}/s in, {_size(written_bytes / seconds)}/s out, "
+            f"{_size(payload)} in ({_size(payload / seconds)}/s), "
+            f"{_size(written_bytes)} out ({_size(written_bytes / seconds)}/s), "
             f"ratio {_ratio(payload, raw)}, held {self._held()}, "
-            f"dropped {_by_reason(counters.dropped)}"
+            f"dropped {_by_reason(counters.dropped)}{self._before_us()}"
         )
 
     def totals(self) -> str:
@@ -124,14 +135,39 @@ class ReceiverReport:
             f"readers {counters.readers}, replayed {counters.replayed}, "
             f"malformed messages {counters.malformed_messages}, "
             f"unsupported {counters.unsupported_messages}"
+            + _unless_zero({"uncalled": counters.uncalled_messages})
+            + self._before_us()
         )
+
+    def _before_us(self) -> str:
+        """What the senders say that they missed or dropped, if anything."""
+        totals = self._senders()
+        missed = sum(sender.missed + sender.missed_tail for sender in totals)
+        dropped: Counter[Reason] = Counter()
+        for sender in totals:
+            dropped.update(sender.dropped)
+        if not missed and not any(dropped.values()):
+            return ""
+        return f"; the senders missed {missed}, dropped {_by_reason(dropped)}"
 
 
 def _losses(counters: SenderCounters) -> str:
     missed = f"missed {counters.missed}"
     if counters.missed_tail:
         missed += f" and about {counters.missed_tail} more"
-    return f"{missed}, dropped {_by_reason(counters.dropped)}"
+    rare = _unless_zero(
+        {
+            "overruns": counters.overruns,
+            "truncated datagrams": counters.truncated_datagrams,
+            "malformed messages": counters.malformed_messages,
+        }
+    )
+    return f"{missed}, dropped {_by_reason(counters.dropped)}{rare}"
+
+
+def _unless_zero(numbers: Mapping[str, int]) -> str:
+    """What hardly ever happens is said only when it has."""
+    return "".join(f", {name} {number}" for name, number in numbers.items() if number)
 
 
 def _by_reason(dropped: Mapping[Reason, int]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
+from pcap_zmq.formats.wire import decode_totals, encode_totals
 from pcap_zmq.packet import Instant
 from pcap_zmq.telemetry import ReceiverReport, Reporter, SenderReport
 
@@ -74,11 +75,19 @@ def test_a_sender_says_what_has_happened_since_the_last_line() -> None:
     counters.received, counters.missed = 900, 100
     counters.raw_bytes, counters.payload_bytes = 20 * MIB, 5 * MIB
     assert report.since_last(10) == (
-        "1000 packets logged (100/s), 2.0 MiB/s in, 512.0 KiB/s out, ratio 0.25, "
-        "held 17, missed 100, dropped 0"
+        "1000 packets logged (100/s), 20.0 MiB in (2.0 MiB/s), "
+        "5.0 MiB out (512.0 KiB/s), ratio 0.25, held 17, missed 100, dropped 0"
     )
     counters.received += 50
-    assert report.since_last(10).startswith("50 packets logged (5/s), 0 B/s in")
+    assert report.since_last(10).startswith("50 packets logged (5/s), 0 B in")
+
+
+def test_what_hardly_ever_happens_is_said_only_when_it_has() -> None:
+    counters = SenderCounters()
+    report = SenderReport(counters, nothing_held)
+    assert "overruns" not in report.totals()
+    counters.overruns, counters.truncated_datagrams = 2, 1
+    assert "overruns 2, truncated datagrams 1" in report.since_last(1)
 
 
 def test_a_sender_that_sent_nothing_has_no_ratio() -> None:
@@ -110,9 +119,9 @@ def test_the_totals_of_a_sender_are_since_its_start() -> None:
     report = SenderReport(counters, lambda: 1)
     report.since_last(1)
     assert report.totals() == (
-        "logged 12, acknowledged 9, held 1, missed 2, dropped 0, "
-        "4.0 KiB in 4 batches (3 compressed), 1.0 KiB sent, ratio 0.25, "
-        "stamped here 5, overruns 6, reconnects 7"
+        "logged 12, acknowledged 9, held 1, missed 2, dropped 0, overruns 6, "
+        "4.0 KiB in 4 batches (3 compressed), 1.0 KiB encoded, ratio 0.25, "
+        "stamped here 5, reconnects 7"
     )
 
 
@@ -126,10 +135,10 @@ def test_a_receiver_says_what_has_happened_since_the_last_line() -> None:
     counters.payload_bytes, counters.raw_bytes = 10 * MIB, 40 * MIB
     counters.dropped[Reason.LINKTYPE] = 8
     assert report.since_last(10) == (
-        "1000 packets written (100/s), 1.0 MiB/s in, 4.0 MiB/s out, ratio 0.25, "
-        "held 3, dropped 8 (linktype 8)"
+        "1000 packets written (100/s), 10.0 MiB in (1.0 MiB/s), "
+        "40.0 MiB out (4.0 MiB/s), ratio 0.25, held 3, dropped 8 (linktype 8)"
     )
-    assert report.since_last(10).startswith("0 packets written (0/s), 0 B/s in")
+    assert report.since_last(10).startswith("0 packets written (0/s), 0 B in")
 
 
 def test_the_totals_of_a_receiver_are_since_its_start() -> None:
@@ -148,4 +157,14 @@ def test_the_totals_of_a_receiver_are_since_its_start() -> None:
     assert report.totals() == (
         "received 100, written 90 (5.0 GiB), held 10, dropped 0, repeated 4, ratio -, "
         "readers 2, replayed 3, malformed messages 6, unsupported 7"
+    )
+
+
+def test_a_receiver_says_what_its_senders_say_that_they_lost() -> None:
+    sender = SenderCounters(received=10, missed=3, missed_tail=2)
+    sender.dropped[Reason.HIGH_WATERMARK] = 4
+    totals = decode_totals(encode_totals(sender))
+    report = ReceiverReport(ReceiverCounters(), lambda: 0, lambda: [totals, totals])
+    assert report.totals().endswith(
+        "; the senders missed 10, dropped 8 (high_watermark 8)"
     )

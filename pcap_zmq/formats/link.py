@@ -446,7 +446,8 @@ class ReceiverLink:
             if stream is not None:
                 stream.has_left = True
                 self._dismiss(stream)
-        self._runs[run.sender] = run
+        if earlier is None or earlier.started_ns <= run.started_ns:
+            self._runs[run.sender] = run
 
     def _move(self, stream: Stream, peer: bytes) -> None:
         """The stream is on this connection from now on, and nothing else is."""
@@ -569,14 +570,18 @@ class ReceiverLink:
                 self._owe(stream, ReplyType.ACK)
 
     def _forget_oldest(self) -> None:
-        if len(self.streams) <= STREAMS_MAX:
-            return
-        oldest = min(
-            (stream for stream in self.streams.values() if not stream.is_here),
-            key=lambda stream: stream.heard_ns,
-            default=None,
-        )
-        if oldest is not None and not oldest.costs:
+        while len(self.streams) > STREAMS_MAX:
+            oldest = min(
+                (
+                    stream
+                    for stream in self.streams.values()
+                    if not stream.is_here and not stream.costs
+                ),
+                key=lambda stream: stream.heard_ns,
+                default=None,
+            )
+            if oldest is None:
+                return
             del self.streams[oldest.id]
             self._by_peer.pop(oldest.peer, None)
             if self._runs.get(oldest.id.sender) == oldest.id:

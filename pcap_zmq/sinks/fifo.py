@@ -36,7 +36,7 @@ from pathlib import Path
 from pcap_ffi import count_records, whole_records
 from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import Reason, ReceiverCounters
-from pcap_zmq.errors import OutputError, OutputPermissionError
+from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
 from pcap_zmq.formats import savefile
 from pcap_zmq.packet import Batch, Instant, Octets
 from pcap_zmq.poll import BROKEN, WRITABLE, Watch
@@ -96,6 +96,7 @@ class FifoSink:
         self._offered: Octets = b""
         self._offered_at = self._offered_base = 0
         self._due_ns: int | None = 0
+        self._sip_ns = SIP_NS
         self._is_full = False
         self._is_finishing = False
         self._has_told_shared = False
@@ -113,11 +114,14 @@ class FifoSink:
             if self._unread() == 0:
                 self.state = State.OPEN
             else:
-                self._due_ns = now.mono_ns + SIP_NS
+                # A reader that stands still costs ever less.
+                self._sip_ns = min(2 * self._sip_ns, LOOK_NS)
+                self._due_ns = now.mono_ns + self._sip_ns
         if self.state is State.OPEN and self._again:
             self._give_again(now)
         if self.state is State.OPEN and self._is_finishing and self._due_ns is None:
-            self._due_ns = now.mono_ns + SIP_NS
+            self._sip_ns = min(2 * self._sip_ns, LOOK_NS)
+            self._due_ns = now.mono_ns + self._sip_ns
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
         """Room in the pipe where something waits for it; the reader's leaving."""
@@ -187,7 +191,7 @@ class FifoSink:
             if not self._path.exists():
                 os.mkfifo(self._path, 0o600)
             if not stat.S_ISFIFO(self._path.stat().st_mode):
-                raise OutputError(f"{self._path} is no FIFO")
+                raise ConfigError(f"{self._path} is no FIFO")
         except PermissionError as error:
             raise OutputPermissionError(
                 f"{self._path} may not be made: {error.strerror}"
@@ -246,6 +250,11 @@ class FifoSink:
             return
         if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
             raise OutputError(f"{self._path} is no FIFO any more")
+        if self._unread():
+            # Somebody else's octets; what a reader makes of them is not ours to say.
+            os.close(self._fd)
+            self._fd = -1
+            return
         self._capacity = _enlarge(self._fd)
         self._poll.register(self._fd, 0)
         self._put_fresh_fifo()
@@ -260,6 +269,7 @@ class FifoSink:
         except BrokenPipeError:
             self._given = 0
         self.state = State.GREETING
+        self._sip_ns = SIP_NS
         self._is_full = False
         self._due_ns = None
 

@@ -21,6 +21,9 @@ from pcap_zmq.poll import READABLE, Watch
 
 logger = logging.getLogger(__name__)
 
+REPLIES_A_TURN = 256
+"""More than a receiver owes in one: a peer that never ends must not stop the rest."""
+
 TAKE_NS = 20 * NS_PER_MS
 """How long acknowledgements that nothing waits for may stay in the socket."""
 
@@ -59,6 +62,7 @@ class LinkSink:
         self._connections = 0
         self._greetings = 0
         self._has_told_absence = False
+        self._has_handshake_failed = False
         self._has_told_stranger = False
         self._has_told_silence = False
         self._has_told_nonsense = False
@@ -171,7 +175,9 @@ class LinkSink:
                 self._link.disconnected()
 
     def _receive_all(self, now: Instant) -> None:
-        while sockets.has_message(self._socket):
+        for _ in range(REPLIES_A_TURN):
+            if not sockets.has_message(self._socket):
+                break
             self._receive(now)
 
     def _receive(self, now: Instant) -> None:
@@ -198,6 +204,7 @@ class LinkSink:
                 self._greetings += 1
                 self._counters.reconnects = self._greetings - 1
                 self._has_told_absence = False
+                self._has_handshake_failed = False
                 if self._connections > 1:
                     logger.warning(
                         "%d receivers connected to %s: only one is served at a time",
@@ -205,6 +212,9 @@ class LinkSink:
                         self.endpoint,
                     )
                 self._link.connected(now.mono_ns)
+            case zmq.EVENT_DISCONNECTED if self._has_handshake_failed:
+                # Of a connection that was never counted: a port scan, say.
+                self._has_handshake_failed = False
             case zmq.EVENT_DISCONNECTED:
                 self._connections = max(0, self._connections - 1)
                 if self._connections:
@@ -223,10 +233,12 @@ class LinkSink:
                         "nothing answers at %s; packets are held, tries go on",
                         self.endpoint,
                     )
-            case _ if not self._has_told_stranger:
-                self._has_told_stranger = True
-                logger.warning(
-                    "whoever is at %s speaks no ZeroMQ, or another security setting: "
-                    "the handshake failed; tries go on",
-                    self.endpoint,
-                )
+            case _:
+                self._has_handshake_failed = True
+                if not self._has_told_stranger:
+                    self._has_told_stranger = True
+                    logger.warning(
+                        "whoever is at %s speaks no ZeroMQ, or another security "
+                        "setting: the handshake failed; tries go on",
+                        self.endpoint,
+                    )

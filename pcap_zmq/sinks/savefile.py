@@ -5,7 +5,6 @@ at the end.
 """
 
 import errno
-import fcntl
 import logging
 import os
 import select
@@ -54,6 +53,9 @@ class SavefileSink:
         mode = os.fstat(self._fd).st_mode
         self._is_file = stat.S_ISREG(mode)
         self._is_pollable = not self._is_file and not stat.S_ISBLK(mode)
+        if not self._is_file:
+            # A FIFO or a device may keep us waiting.
+            os.set_blocking(self._fd, False)
         self._poll = select.poll()
         if self._is_pollable:
             self._poll.register(self._fd, 0)
@@ -185,7 +187,4 @@ def _stdout() -> int:
         raise ConfigError(
             "standard output is a terminal: redirect it, or pipe it into a reader"
         )
-    fd = sys.stdout.fileno()
-    # Whoever shares the pipe with us shares this flag; a file ignores it.
-    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
-    return fd
+    return sys.stdout.fileno()

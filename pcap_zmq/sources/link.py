@@ -127,6 +127,11 @@ class LinkSource:
         """Whose batch it is, for people."""
         return self._name_of(receipt.stream) if isinstance(receipt, Receipt) else ""
 
+    def senders(self) -> Sequence[wire.SenderTotals]:
+        """What the sender of each stream last said of itself."""
+        streams = self._link.streams.values()
+        return [wire.decode_totals(stream.totals) for stream in streams]
+
     def has_left(self, receipt: object) -> bool:
         """Whether the sender of a batch has said goodbye, so that it will not send the
         batch to anybody again."""

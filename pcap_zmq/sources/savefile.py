@@ -7,6 +7,7 @@ pipe or a decompressor. Nothing outside of this file knows of it.
 import errno
 import os
 import queue
+import select
 import stat
 import sys
 import threading
@@ -31,7 +32,7 @@ from pcap_zmq.errors import (
     SavefileError,
 )
 from pcap_zmq.packet import Batch, Instant
-from pcap_zmq.poll import READABLE, Watch
+from pcap_zmq.poll import READABLE, Watch, new_wake
 
 GZIP_MAGIC = b"\x1f\x8b"
 READ_AHEAD = 2
@@ -67,7 +68,7 @@ class SavefileSource:
             raise
         self.linktype = self._file.linktype
         self._ahead: queue.Queue[Batch | PcapZmqError | None] = queue.Queue(READ_AHEAD)
-        self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, self._woken = new_wake()
         self._is_stopped = False
         self._is_closed = False
         self._is_exhausted = False
@@ -195,7 +196,7 @@ class _Inflater:
 
     def __init__(self, fd: int, beginning: bytes) -> None:
         self.failure: str | None = None
-        self.output, self._input = os.pipe2(os.O_CLOEXEC)
+        self.output, self._input = os.pipe()
         threading.Thread(
             target=self._inflate, args=(fd, beginning), daemon=True
         ).start()
@@ -211,7 +212,7 @@ class _Inflater:
                     # In steps: a small file may hold very much.
                     out.write(stream.decompress(chunk, CHUNK))
                     rest = stream.unused_data or stream.unconsumed_tail
-                    chunk = rest or os.read(fd, CHUNK)
+                    chunk = rest or _read(fd)
                 if not stream.eof:
                     self.failure = "the gzip data end in the middle"
         except isal_zlib.error as error:  # type: ignore[misc]  # typed as an instance
@@ -238,12 +239,21 @@ def _open(path: str) -> int:
     return fd
 
 
+def _read(fd: int) -> bytes:
+    """Waits also where whoever shares a pipe with us has made it non-blocking."""
+    while True:
+        try:
+            return os.read(fd, CHUNK)
+        except BlockingIOError:
+            select.select([fd], [], [])
+
+
 def _read_some(fd: int, name: str) -> bytes:
     """The first octets, enough to tell what they are."""
     beginning = b""
     try:
         while len(beginning) < len(GZIP_MAGIC):
-            chunk = os.read(fd, CHUNK)
+            chunk = _read(fd)
             if not chunk:
                 break
             beginning += chunk

@@ -65,7 +65,7 @@ class Receive:
 
     def __init__(self, config: ReceiveConfig) -> None:
         config.check()
-        sockets.check_endpoint(config.address)
+        sockets.check_endpoint(config.address, bind=not config.connect)
         self._config = config
         self._clock = SystemClock()
         self._open = ExitStack()
@@ -94,7 +94,9 @@ class Receive:
                 clock=self._clock,
                 poller=Poller(),
             )
-            self._report = ReceiverReport(self.counters, self._held_packets)
+            self._report = ReceiverReport(
+                self.counters, self._held_packets, self._source.senders
+            )
             self._open = opened.pop_all()
         logger.info("listening on %s", self._source.address)
         return self

@@ -26,7 +26,7 @@ from pcap_zmq.policy.shaper import Shaper
 from pcap_zmq.poll import Poller, Stop
 from pcap_zmq.privileges import drop_to
 from pcap_zmq.sinks.link import LinkSink
-from pcap_zmq.sources.nflog import NS_PER_CS, NflogSource
+from pcap_zmq.sources.nflog import NS_PER_CS, NflogSource, qtimeout_for
 from pcap_zmq.sources.savefile import SavefileSource
 from pcap_zmq.stages.encoder import Encoder
 from pcap_zmq.telemetry import Reporter, SenderReport
@@ -109,11 +109,12 @@ class SendConfig:
         options.RCVBUF.check("--rcvbuf", self.source.rcvbuf)
         qtimeout_cs = self.source.qtimeout_cs
         if qtimeout_cs is None:
-            return
+            qtimeout_cs = qtimeout_for(self.batch_age_ns)
         options.QTIMEOUT_CS.check("--qtimeout", qtimeout_cs)
         if self.user is not None and 4 * qtimeout_cs * NS_PER_CS > self.linger_ns:
             raise ConfigError(
-                f"--qtimeout {qtimeout_cs} is too long for --linger: without root the "
+                f"a flush time of {qtimeout_cs}/100 s (--qtimeout, or half of "
+                "--batch-age) is too long for --linger: without root the "
                 "kernel cannot be told to give up what it holds at the end; make "
                 "--linger four times as long, or leave --user out"
             )
@@ -125,7 +126,7 @@ class Send:
 
     def __init__(self, config: SendConfig) -> None:
         config.check()
-        sockets.check_endpoint(config.endpoint)
+        sockets.check_endpoint(config.endpoint, bind=config.bind)
         self._config = config
         self._clock = SystemClock()
         self._waits = isinstance(config.source, SavefileOptions)
@@ -243,7 +244,10 @@ class Send:
 
 
 def sender_id(config: SendConfig) -> bytes:
-    """The same 16 octets whenever this sender starts on this host."""
+    """The same 16 octets whenever this sender starts on this host; new ones for what is
+    on standard input, of which there may be several at a time."""
+    if config.source == SavefileOptions("-"):
+        return uuid.uuid4().bytes
     try:
         machine = MACHINE_ID.read_text().strip()
     except OSError:

@@ -441,7 +441,7 @@ def test_a_fifo_asked_for_where_a_file_lies_is_named(
     savefile: Path, endpoint: str
 ) -> None:
     code, said = refused("pcap-zmq-recv", endpoint, f"fifo:{savefile}")
-    assert (code, "is no FIFO" in said) == (FAILED, True)
+    assert (code, "is no FIFO" in said) == (USAGE, True)
 
 
 # Endpoints that cannot be had.

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from pcap_zmq.clock import NS_PER_MS, NS_PER_S
 from pcap_zmq.counters import Reason, ReceiverCounters
-from pcap_zmq.errors import OutputError
+from pcap_zmq.errors import ConfigError, OutputError
 from pcap_zmq.formats.linktype import RAW
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.poll import BROKEN, WRITABLE
@@ -268,7 +268,7 @@ def test_fifo_is_made_for_its_owner_alone(bench: Bench) -> None:
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
-    with pytest.raises(OutputError, match=r"is no FIFO"):
+    with pytest.raises(ConfigError, match=r"is no FIFO"):
         Bench(path)
 
 

@@ -222,6 +222,22 @@ def test_a_sender_that_binds_serves_a_receiver_that_connects(
     assert bench.numbers() == list(range(10))
 
 
+def test_a_port_scan_does_not_take_a_bound_sender_from_its_receiver(
+    bench: Bench,
+) -> None:
+    """Its connection ends as one that had shaken hands does."""
+    sink = bench.sink("tcp://127.0.0.1:0", bind=True)
+    bench.source(sink.endpoint, connect=True)
+    bench.until(lambda: bench.links[sink].state is State.UP, "the link")
+    port = urlsplit(sink.endpoint).port
+    for number in range(3):
+        socket.create_connection(("127.0.0.1", port or 0)).close()
+        bench.turns_for(0.2)
+        assert sink.offer(batch_of(range(number, number + 1)), bench.now)
+        bench.until(lambda: not sink.held_packets, "acknowledgements")
+    assert bench.numbers() == [0, 1, 2]
+
+
 def test_a_free_port_that_was_asked_for_is_told(bench: Bench) -> None:
     source = bench.source("tcp://127.0.0.1:0")
     assert (urlsplit(source.address).port or 0) > 0
