@@ -22,6 +22,15 @@
 #define SAVEFILE_END (-1)
 #define SAVEFILE_FAILED (-2) /* savefile_error() says why */
 
+/* Records are little-endian, whatever the machine is. */
+static inline void put32(uint8_t *out, uint32_t value)
+{
+    out[0] = (uint8_t)value;
+    out[1] = (uint8_t)(value >> 8);
+    out[2] = (uint8_t)(value >> 16);
+    out[3] = (uint8_t)(value >> 24);
+}
+
 /* records.c */
 int64_t records_count(const uint8_t *records, size_t length, size_t *at);
 void records_to_microseconds(uint8_t *records, size_t length);

@@ -14,14 +14,6 @@ static uint32_t get32(const uint8_t *in)
            (uint32_t)in[3] << 24;
 }
 
-static void put32(uint8_t *out, uint32_t value)
-{
-    out[0] = (uint8_t)value;
-    out[1] = (uint8_t)(value >> 8);
-    out[2] = (uint8_t)(value >> 16);
-    out[3] = (uint8_t)(value >> 24);
-}
-
 /* How many records fill exactly length octets, or -1; *at is then where the first one
  * starts that does not fit the format. */
 int64_t records_count(const uint8_t *records, size_t length, size_t *at)

@@ -169,14 +169,6 @@ static int is_readable(const struct savefile *file, int64_t deadline_ns)
     return poll(&pollfd, 1, left_ms > 0 ? (int)left_ms : 0) != 0;
 }
 
-static void put32(uint8_t *out, uint32_t value)
-{
-    out[0] = (uint8_t)value;
-    out[1] = (uint8_t)(value >> 8);
-    out[2] = (uint8_t)(value >> 16);
-    out[3] = (uint8_t)(value >> 24);
-}
-
 static void put_record(uint8_t *out, const struct pcap_pkthdr *header,
                        const u_char *packet)
 {

@@ -48,7 +48,7 @@ def prepare(socket: zmq.Socket[bytes]) -> None:
         zmq.HANDSHAKE_IVL: HANDSHAKE_MS,
         zmq.RECONNECT_IVL: RECONNECT_MS,
         zmq.RECONNECT_IVL_MAX: RECONNECT_MAX_MS,
-        zmq.MAXMSGSIZE: wire.MESSAGE_MAX,
+        zmq.MAXMSGSIZE: wire.CUT_OFF,
         zmq.BACKLOG: BACKLOG,
         # What waits to be sent is bounded in bytes by the windows, not in messages.
         zmq.SNDHWM: 0,

@@ -1,14 +1,16 @@
 """Who may send what when: the two ends of the link, without socket or clock.
 
 Specification: docs/wire.md.
- Theory of operation. A connection delivers in order and loses nothing, until it breaks,
+
+Theory of operation. A connection delivers in order and loses nothing, until it breaks,
 when it loses an unknown end of what was under way in either direction. So a sender
 keeps every batch until the receiver has said that it is written, and numbers them. On
 each new connection it says HELLO; the answer, WELCOME, names the batch that the
 receiver wants next, and from there the sender goes on. The receiver takes only the
 batch that it wants next: an earlier one is a repetition, a later one means that
 something was lost, which another WELCOME mends.
- A window bounds what a sender has under way. The receiver shares its queue out as
+
+A window bounds what a sender has under way. The receiver shares its queue out as
 windows and may lower one at any time; a sender says in each message which window it
 goes by, and until it has said so the receiver reserves the larger one. A sender may
 begin its last batch as long as anything of the window is left, so a window may be

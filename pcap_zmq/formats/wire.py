@@ -29,7 +29,10 @@ RAW_LENGTH_MAX = 16 << 20
 """Most octets of packet records in a batch, as declared and after decompression."""
 
 MESSAGE_MAX = RAW_LENGTH_MAX + 4096
-"""Most octets of a frame; ZeroMQ cuts off a peer that sends a larger one."""
+"""Most octets of a frame: a message with a larger one is counted and passed over."""
+
+CUT_OFF = 2 * MESSAGE_MAX
+"""ZeroMQ cuts off a peer that sends a larger frame, before it is all there."""
 
 SEQUENCE_MAX = (1 << 63) - 1
 """Far beyond what any sender reaches, and safe to add to."""
@@ -187,6 +190,8 @@ def decode_message(frames: list[Octets]) -> Message:
     at: a batch that lies about its lengths still has a number and a count."""
     if not frames or len(frames[0]) < 5:
         raise WireError("no header")
+    if any(len(frame) > MESSAGE_MAX for frame in frames):
+        raise WireError(f"a frame above {MESSAGE_MAX} octets")
     header = frames[0]
     if bytes(header[:4]) != MAGIC:
         raise WireError("no pcap-zmq message")

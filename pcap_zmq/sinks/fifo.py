@@ -8,7 +8,8 @@ Theory of operation.
     ABSENT    there is no reader (ENXIO)           a reader has opened it
     GREETING  the file header is in the pipe       it has been read out
     OPEN      records may follow                   the reader has left (POLLERR, EPIPE)
- The header is written alone, and records follow once it has been read: a reader that
+
+The header is written alone, and records follow once it has been read: a reader that
 sets up its buffer after reading the header (Suricata 8.0 does) would lose what it had
 read along with it. As soon as a reader has opened the FIFO, a fresh one takes its place
 in the directory, so that the next reader cannot get at this one's pipe and the torn

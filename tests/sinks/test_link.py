@@ -459,7 +459,21 @@ def test_a_batch_without_a_hello_is_counted_and_not_taken(
     assert bench.got == []
 
 
-def test_a_message_beyond_the_largest_costs_its_peer_the_connection(
+def test_a_message_that_is_too_big_is_counted_and_skipped(
+    bench: Bench, make_socket: SocketFactory, address: str
+) -> None:
+    source = bench.source(address)
+    sink = bench.sink(address)
+    stranger = make_socket(zmq.DEALER)
+    stranger.connect(address)
+    stranger.send(bytes(wire.MESSAGE_MAX + 1))
+    assert sink.offer(batch_of(range(10)), bench.now)
+    bench.until(lambda: bench.received[source].malformed_messages == 1, "the count")
+    bench.until(lambda: not sink.held_packets, "acknowledgements")
+    assert bench.numbers() == list(range(10))
+
+
+def test_a_message_far_beyond_the_largest_costs_its_peer_the_connection(
     bench: Bench, make_socket: SocketFactory, address: str
 ) -> None:
     source = bench.source(address)
@@ -469,7 +483,7 @@ def test_a_message_beyond_the_largest_costs_its_peer_the_connection(
     monitor = stranger.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     try:
         stranger.connect(address)
-        stranger.send(bytes(wire.MESSAGE_MAX + 1))
+        stranger.send(bytes(wire.CUT_OFF + 1))
         assert sink.offer(batch_of(range(10)), bench.now)
         bench.until(lambda: monitor.poll(0), "the disconnection")
         bench.until(lambda: not sink.held_packets, "acknowledgements")
