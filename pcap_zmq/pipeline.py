@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Poller, Stop, Watch
-from pcap_zmq.ports import Sink, Source, Stage, Timed
+from pcap_zmq.ports import Attendant, Sink, Source, Stage, Timed
 
 PARTING = 5
 """One part in so many of the linger time is left for the sink to take leave."""
@@ -73,7 +73,7 @@ class Pipeline(Generic[In, Out]):
         self._linger_ns = linger_ns
         self._clock = clock
         self._poller = poller
-        self._timers: tuple[Timed, ...] = ()
+        self._attendants: tuple[Attendant, ...] = ()
         self._held: deque[Out] = deque()
         self._deadline_ns: int | None = None
         self._parting_ns: int | None = None
@@ -84,10 +84,10 @@ class Pipeline(Generic[In, Out]):
         """What is between the source and the sink."""
         return tuple(self._held)
 
-    def run(self, stop: Stop, timers: Iterable[Timed] = ()) -> None:
+    def run(self, stop: Stop, attendants: Iterable[Attendant] = ()) -> None:
         """Until the source is exhausted and the sink has finished, or the linger time
-        has passed since `stop` was set. Timers get a turn when they are due."""
-        self._timers = tuple(timers)
+        has passed since `stop` was set. Attendants get a turn whenever there is one."""
+        self._attendants = tuple(attendants)
         try:
             self._run(stop)
         finally:
@@ -111,7 +111,7 @@ class Pipeline(Generic[In, Out]):
             self._source.stop(now)
             if self._is_finishing:
                 self._sink.finish(self._parting_ns)
-        for timed in (self._source, self._sink, *self._timers):
+        for timed in (self._source, self._sink, *self._attendants):
             timed.serve(now)
         self._move(now)
         if not self._is_finishing and self._is_over(now):
@@ -146,19 +146,20 @@ class Pipeline(Generic[In, Out]):
     def _deliver(self, now: Instant) -> bool:
         """Offers what is held; False while some of it has to wait."""
         while self._held:
-            item = self._held[0]
+            # While it is on offer it is the sink's: nobody shall count it twice.
+            item = self._held.popleft()
             if self._sink.offer(item, now):
                 if item.receipt is not None:
                     self._source.settle(item.receipt, now)
             elif self._drop is None:
+                self._held.appendleft(item)
                 return False
             else:
                 self._drop(item)
-            self._held.popleft()
         return True
 
     def _timed(self) -> Iterable[Timed]:
-        yield from (self._sink, *self._timers)
+        yield from (self._sink, *self._attendants)
         if not self._is_finishing:
             # Later what it has due is not read any more.
             yield self._source
@@ -172,6 +173,8 @@ class Pipeline(Generic[In, Out]):
             yield stop.watch()
         yield from self._source.watch(wanted=not self._held)
         yield from self._sink.watch(wanted=bool(self._held))
+        for attendant in self._attendants:
+            yield from attendant.watch()
 
 
 class _At:

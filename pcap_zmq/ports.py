@@ -20,6 +20,13 @@ class Timed(Protocol):
         """When (mono_ns) it wants a turn at the latest; None: only when woken."""
 
 
+class Attendant(Timed, Protocol):
+    """What stands beside the flow and never touches it: reports, answers, door keepers."""
+
+    def watch(self) -> Iterable[Watch]:
+        """What would give it a turn before `due`."""
+
+
 class Edge(Timed, Protocol):
     """What touches the world. Nothing of it waits; the pipeline does."""
 

@@ -2,13 +2,14 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
 from pcap_zmq.formats.wire import SenderTotals
 from pcap_zmq.packet import Instant
+from pcap_zmq.poll import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ class Reporter:
         seconds = (now.mono_ns - self._last_ns) / NS_PER_S
         self._last_ns = now.mono_ns
         logger.info("%s", self._report.since_last(seconds))
+
+    def watch(self) -> Iterable[Watch]:
+        """Nothing but time gives it a turn."""
+        return ()
 
     def due(self) -> int | None:
         """When the next line is."""

@@ -63,7 +63,12 @@ LAYERS = {
     "pcap_zmq.pipeline": (*VALUES, "pcap_zmq.ports", "pcap_zmq.poll", "pcap_zmq.clock"),
     "pcap_zmq.sockets": (*VALUES, "pcap_zmq.formats."),
     "pcap_zmq.privileges": VALUES,
-    "pcap_zmq.telemetry": (*VALUES, "pcap_zmq.clock", "pcap_zmq.formats"),
+    "pcap_zmq.telemetry": (
+        *VALUES,
+        "pcap_zmq.clock",
+        "pcap_zmq.formats",
+        "pcap_zmq.poll",
+    ),
     "pcap_zmq.options": (*VALUES, "pcap_zmq.clock"),
     "pcap_zmq.formats.": (*VALUES, "pcap_zmq.formats."),
     "pcap_zmq.policy.": (*VALUES, "pcap_zmq.policy."),

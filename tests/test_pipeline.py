@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcap_zmq.pipeline import ITEMS_A_TURN, PARTING, Pipeline, count_packets
-from pcap_zmq.ports import Timed
+from pcap_zmq.ports import Attendant
 from tests.support.pipeline_fakes import (
     MS,
     STOP,
@@ -54,8 +54,8 @@ class Bench:
             poller=self.poller,
         )
 
-    def run(self, timers: Iterable[Timed] = ()) -> None:
-        self.pipeline.run(self.stop, timers)
+    def run(self, attendants: Iterable[Attendant] = ()) -> None:
+        self.pipeline.run(self.stop, attendants)
 
     def run_and_stop_after(self, after_ns: int) -> None:
         self.poller.stop_at_ns = self.started_ns + after_ns
@@ -158,7 +158,7 @@ def test_the_edges_get_their_turn_however_much_comes_in() -> None:
     assert bench.sink.serves >= 100 // ITEMS_A_TURN
 
 
-def test_timers_get_a_turn_when_they_are_due() -> None:
+def test_attendants_get_a_turn_when_they_are_due() -> None:
     bench = Bench([105 * MS, Item()])
     timer = Timer(10 * MS, bench.clock)
     bench.run([timer])

@@ -1,6 +1,6 @@
 """Encoded batches out to one receiver, over a ZeroMQ DEALER, kept until acknowledged.
 
-Specification: docs/wire.md. What may be sent when is `formats.link.SenderLink`'s to
+Specification: docs/wire.md. What may be sent when is `SenderLink`'s to
 say; here are the socket, its connections, and the log lines about them.
 """
 
@@ -15,7 +15,8 @@ from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import WireError
 from pcap_zmq.formats import wire
-from pcap_zmq.formats.link import PATIENCE_NS, SenderLink, State
+from pcap_zmq.formats.link import PATIENCE_NS
+from pcap_zmq.formats.sender_link import SenderLink, State
 from pcap_zmq.packet import EncodedBatch, Instant
 from pcap_zmq.poll import READABLE, Watch
 

@@ -2,7 +2,7 @@
 and windows out.
 
 Specification: docs/wire.md. What may be taken and what is owed is
-`formats.link.ReceiverLink`'s to say; here are the socket and the log lines.
+`ReceiverLink`'s to say; here are the socket and the log lines.
 """
 
 import logging
@@ -17,7 +17,7 @@ from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.errors import UnsupportedVersionError, WireError
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.codec import Codec
-from pcap_zmq.formats.link import Receipt, ReceiverLink
+from pcap_zmq.formats.receiver_link import Receipt, ReceiverLink
 from pcap_zmq.formats.wire import MessageType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant, Octets
 from pcap_zmq.poll import READABLE, Watch

@@ -16,7 +16,7 @@ from pcap_zmq.clock import SystemClock
 from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
 from pcap_zmq.formats import linktype as linktypes
-from pcap_zmq.formats.link import ReceiverLink
+from pcap_zmq.formats.receiver_link import ReceiverLink
 from pcap_zmq.packet import Batch, EncodedBatch
 from pcap_zmq.pipeline import Pipeline, count_packets
 from pcap_zmq.poll import Poller, Stop

@@ -18,7 +18,7 @@ from pcap_zmq.clock import SystemClock
 from pcap_zmq.counters import Reason, SenderCounters
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.formats.codec import Codec
-from pcap_zmq.formats.link import SenderLink
+from pcap_zmq.formats.sender_link import SenderLink
 from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.packet import EncodedBatch
 from pcap_zmq.pipeline import Pipeline, count_packets

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from pcap_zmq.formats.link import State
+from pcap_zmq.formats.sender_link import State
 from tests.support.link_world import MS, SECOND, Sender, World
 
 SENDERS_MAX = 4

@@ -5,13 +5,8 @@ from hypothesis import strategies as st
 
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.formats import wire
-from pcap_zmq.formats.link import (
-    HEARTBEAT_NS,
-    SILENCE_NS,
-    STREAMS_MAX,
-    Receipt,
-    ReceiverLink,
-)
+from pcap_zmq.formats.link import HEARTBEAT_NS, SILENCE_NS
+from pcap_zmq.formats.receiver_link import STREAMS_MAX, Receipt, ReceiverLink
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
 from pcap_zmq.packet import EncodedBatch
 from tests.support.link_world import MS, SECOND, World

@@ -7,12 +7,8 @@ from hypothesis import strategies as st
 from pcap_zmq.counters import Reason, SenderCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.codec import Codec
-from pcap_zmq.formats.link import (
-    HEARTBEAT_NS,
-    PATIENCE_NS,
-    SenderLink,
-    State,
-)
+from pcap_zmq.formats.link import HEARTBEAT_NS, PATIENCE_NS
+from pcap_zmq.formats.sender_link import SenderLink, State
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
 from pcap_zmq.packet import EncodedBatch
 from tests.support.properties import bounded, thorough

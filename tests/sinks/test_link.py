@@ -20,8 +20,10 @@ from pcap_zmq.clock import SystemClock
 from pcap_zmq.counters import ReceiverCounters, SenderCounters
 from pcap_zmq.errors import ConfigError, TransportError
 from pcap_zmq.formats import wire
-from pcap_zmq.formats.link import PATIENCE_NS, ReceiverLink, SenderLink, State
+from pcap_zmq.formats.link import PATIENCE_NS
 from pcap_zmq.formats.linktype import RAW
+from pcap_zmq.formats.receiver_link import ReceiverLink
+from pcap_zmq.formats.sender_link import SenderLink, State
 from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.packet import EncodedBatch, Instant
 from pcap_zmq.poll import Poller, Watch

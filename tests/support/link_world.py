@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pcap_zmq.counters import ReceiverCounters, SenderCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.codec import Codec
-from pcap_zmq.formats.link import ReceiverLink, SenderLink, State
+from pcap_zmq.formats.receiver_link import ReceiverLink
+from pcap_zmq.formats.sender_link import SenderLink, State
 from pcap_zmq.formats.wire import Message, Reply, StreamId
 from pcap_zmq.packet import EncodedBatch
 

@@ -220,6 +220,9 @@ class Timer:
             self._due_ns = now.mono_ns + self._every_ns
             self.turns += 1
 
+    def watch(self) -> Iterable[Watch]:
+        return ()
+
     def due(self) -> int | None:
         return self._due_ns
 
@@ -235,6 +238,9 @@ class Alarm:
         if self._at_ns is not None and now.mono_ns >= self._at_ns:
             self._at_ns = None
             self._stop.set()
+
+    def watch(self) -> Iterable[Watch]:
+        return ()
 
     def due(self) -> int | None:
         return self._at_ns

@@ -1,0 +1,334 @@
+"""The receiving end of the link: takes each batch of each sender once, without socket
+or clock.
+
+Specification: docs/wire.md; the theory of operation is in `formats/link.py`.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pcap_zmq.counters import ReceiverCounters
+from pcap_zmq.formats import wire
+from pcap_zmq.formats.link import HEARTBEAT_NS, SILENCE_NS
+from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
+from pcap_zmq.packet import EncodedBatch, Octets
+
+HARD_LIMIT = 2
+"""Each stream may always have one batch, beyond the queue; all together hold at most so
+many times the queue."""
+
+STREAMS_MAX = 4096
+"""Streams that a receiver remembers: beyond, the longest unheard is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Which batch of which stream has been written."""
+
+    stream: StreamId
+    sequence: int
+
+
+@dataclass(slots=True)
+class Stream:
+    """What a receiver knows of one run of one sender."""
+
+    id: StreamId
+    name: str
+    peer: bytes
+    """The connection that it is on: ZeroMQ's routing id."""
+    next: int
+    written: int
+    linktype: int
+    heard_ns: int
+    window: int = 0
+    reserved: int = 0
+    """The largest window that the sender may still go by."""
+    held_bytes: int = 0
+    totals: bytes = wire.NO_TOTALS
+    has_left: bool = False
+    is_here: bool = True
+    """Connected as far as is known, so that it has a share of the queue."""
+    owes: ReplyType | None = None
+    spoke_ns: int = 0
+    is_refused: bool = False
+    """A batch was not taken, and the sender has yet to be told."""
+    resume_wanted: bool = False
+    """A batch was missing, and the sender has been told so."""
+    costs: deque[tuple[int, int]] = field(default_factory=deque)
+    """Number and cost of each batch that is held."""
+
+
+def _printable(name: Octets) -> str:
+    """A name from elsewhere, fit for a log: no control characters."""
+    text = bytes(name[: wire.NAME_MAX]).decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+class ReceiverLink:
+    """The receiving end: takes each batch of each sender once, in its order."""
+
+    def __init__(
+        self, started_ns: int, queue_bytes: int, counters: ReceiverCounters
+    ) -> None:
+        self.streams: OrderedDict[StreamId, Stream] = OrderedDict()
+        self._started_ns = started_ns
+        self._queue_bytes = queue_bytes
+        self._counters = counters
+        self._by_peer: dict[bytes, Stream] = {}
+        self._runs: dict[bytes, StreamId] = {}
+        self._talkative: set[StreamId] = set()
+        self._is_uneven = False
+        self._held_bytes = 0
+        self._checked_ns = 0
+
+    def receive(
+        self, peer: bytes, message: Message, now_ns: int
+    ) -> EncodedBatch | None:
+        """A message came on a connection. Returns the batch where it brought a wanted
+        one; its receipt is for `written`."""
+        if message.type is MessageType.HELLO:
+            self._greet(peer, message, now_ns)
+            return None
+        stream = self._by_peer.get(peer)
+        if stream is None or stream.id != message.stream:
+            # Sent before the connection broke, and sent again after the hello.
+            self._counters.uncalled_messages += 1
+            return None
+        self._hear(stream, message, now_ns)
+        if message.type is MessageType.GOODBYE:
+            stream.has_left = True
+            self._dismiss(stream)
+            self._owe(stream, ReplyType.FAREWELL)
+        elif message.type is MessageType.BATCH:
+            return self._take(stream, message)
+        return None
+
+    def written(self, receipt: Receipt) -> None:
+        """A batch is in the output."""
+        stream = self.streams.get(receipt.stream)
+        if stream is None:
+            return
+        while stream.costs and stream.costs[0][0] <= receipt.sequence:
+            cost = stream.costs.popleft()[1]
+            stream.held_bytes -= cost
+            self._held_bytes -= cost
+            # What a sender that has gone left behind takes others' room until now.
+            self._is_uneven = self._is_uneven or not stream.is_here
+        stream.written = max(stream.written, receipt.sequence)
+        self._owe(stream, ReplyType.ACK)
+
+    def lost(self, peer: bytes) -> None:
+        """A connection is gone."""
+        stream = self._by_peer.pop(peer, None)
+        if stream is not None:
+            self._dismiss(stream)
+
+    def outgoing(self, now_ns: int) -> Iterable[tuple[bytes, Reply]]:
+        """Every reply that is owed now, with the connection that it goes to."""
+        if now_ns >= self._checked_ns + HEARTBEAT_NS:
+            self._checked_ns = now_ns
+            self._look_around(now_ns)
+        if self._is_uneven:
+            self._share_out()
+        talkative, self._talkative = self._talkative, set()
+        for stream_id in talkative:
+            stream = self.streams.get(stream_id)
+            if stream is None or stream.owes is None:
+                continue
+            yield stream.peer, self._reply(stream, stream.owes, now_ns)
+
+    def due(self) -> int:
+        """When to speak or look around next (mono_ns)."""
+        return 0 if self._talkative else self._checked_ns + HEARTBEAT_NS
+
+    def all_left_ns(self) -> int | None:
+        """When the last farewell was said (mono_ns), if at least one sender was seen
+        and each has said goodbye with all written; else None."""
+        streams = self.streams.values()
+        if not streams or any(
+            stream.owes or not stream.has_left or stream.written + 1 < stream.next
+            for stream in streams
+        ):
+            return None
+        return max(stream.spoke_ns for stream in streams)
+
+    def _greet(self, peer: bytes, message: Message, now_ns: int) -> None:
+        stream = self.streams.get(message.stream)
+        if stream is None:
+            stream = Stream(
+                id=message.stream,
+                name="",
+                peer=peer,
+                next=message.sequence,
+                written=message.sequence - 1,
+                linktype=message.linktype,
+                heard_ns=now_ns,
+            )
+            self.streams[message.stream] = stream
+            self._forget_oldest()
+        elif message.sequence > stream.next:
+            # Acknowledged by another receiver at the same address.
+            stream.next = message.sequence
+            stream.written = message.sequence - 1
+        self._supersede(message.stream)
+        stream.name = _printable(message.payload)
+        self._move(stream, peer)
+        stream.has_left = False
+        stream.is_here = True
+        stream.resume_wanted = False
+        # A window granted on an earlier connection binds nobody any more.
+        stream.window = stream.reserved = 0
+        self._hear(stream, message, now_ns)
+        self._is_uneven = True
+        self._owe(stream, ReplyType.WELCOME)
+
+    def _supersede(self, run: StreamId) -> None:
+        """An earlier run of the same sender can say no goodbye any more."""
+        earlier = self._runs.get(run.sender)
+        if earlier is not None and earlier.started_ns < run.started_ns:
+            stream = self.streams.get(earlier)
+            if stream is not None:
+                stream.has_left = True
+                self._dismiss(stream)
+        if earlier is None or earlier.started_ns <= run.started_ns:
+            self._runs[run.sender] = run
+
+    def _move(self, stream: Stream, peer: bytes) -> None:
+        """The stream is on this connection from now on, and nothing else is."""
+        other = self._by_peer.pop(peer, None)
+        if other is not None and other is not stream:
+            self._dismiss(other)
+        self._by_peer.pop(stream.peer, None)
+        stream.peer = peer
+        self._by_peer[peer] = stream
+
+    def _hear(self, stream: Stream, message: Message, now_ns: int) -> None:
+        stream.heard_ns = now_ns
+        stream.totals = message.totals
+        if message.window == stream.window < stream.reserved:
+            stream.reserved = stream.window
+            self._is_uneven = True
+        if not stream.is_here and not stream.has_left:
+            stream.is_here = True
+            self._is_uneven = True
+
+    def _take(self, stream: Stream, message: Message) -> EncodedBatch | None:
+        if message.sequence < stream.next:
+            self._counters.repeated += message.count
+            self._owe(stream, ReplyType.ACK)
+            return None
+        if message.sequence > stream.next:
+            if not stream.resume_wanted:
+                stream.resume_wanted = True
+                self._owe(stream, ReplyType.WELCOME)
+            return None
+        if self._held_bytes >= HARD_LIMIT * self._queue_bytes:
+            # Many streams with a batch each, be it in good faith: later, perhaps.
+            self._counters.uncalled_messages += 1
+            stream.is_refused = True
+            return None
+        if stream.held_bytes and stream.held_bytes >= max(
+            stream.reserved, stream.window
+        ):
+            # Sent by a window that is gone, or by a peer that keeps to none.
+            self._counters.uncalled_messages += 1
+            self._owe(stream, ReplyType.WELCOME)
+            return None
+        cost = wire.cost_of(len(message.payload))
+        stream.resume_wanted = False
+        stream.next += 1
+        stream.held_bytes += cost
+        self._held_bytes += cost
+        stream.costs.append((message.sequence, cost))
+        return EncodedBatch(
+            linktype=message.linktype,
+            count=message.count,
+            codec=message.codec,
+            raw_length=message.raw_length,
+            payload=message.payload,
+            receipt=Receipt(stream.id, message.sequence),
+        )
+
+    def _reply(self, stream: Stream, reply_type: ReplyType, now_ns: int) -> Reply:
+        stream.owes = None
+        stream.spoke_ns = now_ns
+        return Reply(
+            type=reply_type,
+            stream=stream.id,
+            written=stream.written,
+            next=stream.next,
+            window=stream.window,
+            receiver_started_ns=self._started_ns,
+        )
+
+    def _owe(self, stream: Stream, reply_type: ReplyType) -> None:
+        """The strongest reply wins: an ACK says nothing that a WELCOME does not."""
+        if stream.owes is None or reply_type is not ReplyType.ACK:
+            stream.owes = reply_type
+        self._talkative.add(stream.id)
+
+    def _look_around(self, now_ns: int) -> None:
+        """Heartbeats for the quiet, and shares of the silent for the others."""
+        for stream in list(self._by_peer.values()):
+            if now_ns >= stream.heard_ns + SILENCE_NS:
+                self._dismiss(stream)
+            elif stream.is_refused:
+                stream.is_refused = False
+                self._owe(stream, ReplyType.WELCOME)
+            elif stream.has_left:
+                continue
+            elif now_ns >= stream.spoke_ns + HEARTBEAT_NS:
+                self._owe(stream, ReplyType.ACK)
+
+    def _dismiss(self, stream: Stream) -> None:
+        if stream.is_here:
+            stream.is_here = False
+            stream.window = stream.reserved = 0
+            self._is_uneven = True
+
+    def _share_out(self) -> None:
+        """Sets every window to a sender's share, as far as the queue allows now.
+
+        A share is a power of two of the queue, so that most comings and goings change
+        nobody's; and less than an equal part, so that a newcomer finds some left.
+        """
+        self._is_uneven = False
+        here = [stream for stream in self._by_peer.values() if stream.is_here]
+        if not here:
+            return
+        share = self._queue_bytes >> len(here).bit_length()
+        reserved = sum(
+            max(stream.reserved, stream.window, stream.held_bytes) for stream in here
+        )
+        left_behind = self._held_bytes - sum(stream.held_bytes for stream in here)
+        free = self._queue_bytes - reserved - left_behind
+        for stream in here:
+            bound = max(stream.reserved, stream.window, stream.held_bytes)
+            window = min(share, bound + free)
+            # One batch at a time is always allowed: any window above 0 is.
+            window = max(window, 1)
+            if window != stream.window:
+                free -= max(0, window - bound)
+                stream.reserved = max(stream.reserved, stream.window, window)
+                stream.window = window
+                self._owe(stream, ReplyType.ACK)
+
+    def _forget_oldest(self) -> None:
+        while len(self.streams) > STREAMS_MAX:
+            oldest = min(
+                (
+                    stream
+                    for stream in self.streams.values()
+                    if not stream.is_here and not stream.costs
+                ),
+                key=lambda stream: stream.heard_ns,
+                default=None,
+            )
+            if oldest is None:
+                return
+            del self.streams[oldest.id]
+            self._by_peer.pop(oldest.peer, None)
+            if self._runs.get(oldest.id.sender) == oldest.id:
+                del self._runs[oldest.id.sender]
