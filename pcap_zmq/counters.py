@@ -3,12 +3,14 @@
 All counts are of packets and cumulative, unless the name says otherwise. For a sender,
 at any instant: received == acknowledged + held + the sum of dropped, and what the
 kernel logged is received + missed. For a receiver: received == written + held +
-dropped.
+dropped, altogether and for each sender. What is held is nobody's counter: it is looked
+for where it should be, so that a sum that does not fit tells of a loss.
 """
 
 import enum
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Protocol
 
 
 class Reason(enum.Enum):
@@ -21,6 +23,11 @@ class Reason(enum.Enum):
     LINKTYPE = "linktype"
     MALFORMED = "malformed"
     NO_READER = "no_reader"
+    SPOOL_FULL = "spool_full"
+    DAMAGED = "damaged"
+    """In a spool record that failed its checksum."""
+    SENDER_GONE = "sender_gone"
+    """In a sender that died with them."""
 
 
 @dataclass(slots=True)
@@ -54,6 +61,22 @@ class SenderCounters:
 
 
 @dataclass(slots=True)
+class Account:
+    """One sender's packets at the receiver."""
+
+    received: int = 0
+    written: int = 0
+    dropped: Counter[Reason] = field(default_factory=Counter)
+
+
+class Accountable(Protocol):
+    """What says whose packets a batch brings."""
+
+    @property
+    def account(self) -> Account: ...
+
+
+@dataclass(slots=True)
 class ReceiverCounters:
     """The receiving end, from the socket to the output."""
 
@@ -74,3 +97,23 @@ class ReceiverCounters:
     """Readers that opened the FIFO so far."""
     replayed: int = 0
     """Packets that a reader had left unread and that the next one got."""
+
+    def count_received(self, owner: Accountable | None, packets: int) -> None:
+        """Taken over from a sender."""
+        self.received += packets
+        if owner is not None:
+            owner.account.received += packets
+
+    def count_written(self, owner: Accountable | None, packets: int) -> None:
+        """In the output; a negative number where they turned out not to be."""
+        self.written += packets
+        if owner is not None:
+            owner.account.written += packets
+
+    def count_dropped(
+        self, owner: Accountable | None, reason: Reason, packets: int
+    ) -> None:
+        """Never to be written."""
+        self.dropped[reason] += packets
+        if owner is not None:
+            owner.account.dropped[reason] += packets

@@ -21,7 +21,7 @@ class Timed(Protocol):
 
 
 class Attendant(Timed, Protocol):
-    """What stands beside the flow and never touches it: reports, answers, door keepers."""
+    """What stands beside the flow and never touches it: reports, a door keeper."""
 
     def watch(self) -> Iterable[Watch]:
         """What would give it a turn before `due`."""

@@ -3,11 +3,12 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Protocol
 
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
-from pcap_zmq.formats.wire import SenderTotals
+from pcap_zmq.formats.ledger import Line, Tally, total_of
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Watch
 
@@ -22,6 +23,9 @@ class Report(Protocol):
 
     def totals(self) -> str:
         """What has happened altogether."""
+
+    def numbers(self) -> dict[str, object]:
+        """The same for machines: counters by their names."""
 
 
 class Reporter:
@@ -39,7 +43,8 @@ class Reporter:
             return
         seconds = (now.mono_ns - self._last_ns) / NS_PER_S
         self._last_ns = now.mono_ns
-        logger.info("%s", self._report.since_last(seconds))
+        line = self._report.since_last(seconds)
+        logger.info("%s", line, extra={"fields": self._report.numbers()})
 
     def watch(self) -> Iterable[Watch]:
         """Nothing but time gives it a turn."""
@@ -79,6 +84,15 @@ class SenderReport:
             f"{_losses(counters)}"
         )
 
+    def status(self) -> str:
+        """Where things stand, in a few words."""
+        counters = self._counters
+        missed = counters.missed + counters.missed_tail
+        return (
+            f"acknowledged {counters.acknowledged}, held {self._held()}, "
+            f"missed {missed}, dropped {sum(counters.dropped.values())}"
+        )
+
     def totals(self) -> str:
         counters = self._counters
         return (
@@ -92,24 +106,29 @@ class SenderReport:
             f"reconnects {counters.reconnects}"
         )
 
+    def numbers(self) -> dict[str, object]:
+        logged = self._counters.logged
+        return {"logged": logged, "held": self._held(), **_numbers(self._counters)}
+
 
 class ReceiverReport:
-    """held: packets in the receiver that are neither written nor dropped. senders: what
-    each stream's sender last said of itself."""
+    """held: packets in the receiver that are neither written nor dropped. ledger: a
+    line for each sender."""
 
     def __init__(
         self,
         counters: ReceiverCounters,
         held: Callable[[], int],
-        senders: Callable[[], Sequence[SenderTotals]] = tuple,
+        ledger: Callable[[], Sequence[Line]] = tuple,
     ) -> None:
         self._counters = counters
         self._held = held
-        self._senders = senders
+        self._ledger = ledger
         self._last = (0, 0, 0, 0)
 
     def since_last(self, seconds: float) -> str:
         counters = self._counters
+        total = total_of(self._ledger())
         last, self._last = (
             self._last,
             (
@@ -127,11 +146,23 @@ class ReceiverReport:
             f"{_size(payload)} in ({_size(payload / seconds)}/s), "
             f"{_size(written_bytes)} out ({_size(written_bytes / seconds)}/s), "
             f"ratio {_ratio(payload, raw)}, held {self._held()}, "
-            f"dropped {_by_reason(counters.dropped)}{self._before_us()}"
+            f"dropped {_by_reason(counters.dropped)}"
+            + _before_us(total, counters.dropped)
+            + _unless_zero({"unaccounted": total.unaccounted})
+        )
+
+    def status(self) -> str:
+        """Where things stand, in a few words."""
+        counters = self._counters
+        return (
+            f"written {counters.written}, held {self._held()}, "
+            f"dropped {sum(counters.dropped.values())}, "
+            f"readers {counters.readers}"
         )
 
     def totals(self) -> str:
         counters = self._counters
+        total = total_of(self._ledger())
         return (
             f"received {counters.received}, written {counters.written} "
             f"({_size(counters.written_bytes)}), held {self._held()}, "
@@ -141,19 +172,27 @@ class ReceiverReport:
             f"malformed messages {counters.malformed_messages}, "
             f"unsupported {counters.unsupported_messages}"
             + _unless_zero({"uncalled": counters.uncalled_messages})
-            + self._before_us()
+            + _before_us(total, counters.dropped)
+            + f", unaccounted {total.unaccounted}"
         )
 
-    def _before_us(self) -> str:
-        """What the senders say that they missed or dropped, if anything."""
-        totals = self._senders()
-        missed = sum(sender.missed + sender.missed_tail for sender in totals)
-        dropped: Counter[Reason] = Counter()
-        for sender in totals:
-            dropped.update(sender.dropped)
-        if not missed and not any(dropped.values()):
-            return ""
-        return f"; the senders missed {missed}, dropped {_by_reason(dropped)}"
+    def numbers(self) -> dict[str, object]:
+        return {"held": self._held(), **_numbers(self._counters)}
+
+
+def _numbers(counters: SenderCounters | ReceiverCounters) -> dict[str, object]:
+    numbers = {field.name: getattr(counters, field.name) for field in fields(counters)}
+    dropped = {reason.value: n for reason, n in counters.dropped.items() if n}
+    return {**numbers, "dropped": dropped}
+
+
+def _before_us(total: Tally, dropped_here: Counter[Reason]) -> str:
+    """What was lost before it came to the receiver, if anything."""
+    missed = total.missed + total.missed_tail
+    dropped = total.dropped - dropped_here
+    if not missed and not dropped:
+        return ""
+    return f"; the senders missed {missed}, dropped {_by_reason(dropped)}"
 
 
 def _losses(counters: SenderCounters) -> str:

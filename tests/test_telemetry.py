@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
-from pcap_zmq.formats.wire import decode_totals, encode_totals
+from pcap_zmq.formats.ledger import Line, Tally
 from pcap_zmq.packet import Instant
 from pcap_zmq.telemetry import ReceiverReport, Reporter, SenderReport
 
@@ -26,6 +26,9 @@ class Said:
 
     def totals(self) -> str:
         return "the totals"
+
+    def numbers(self) -> dict[str, object]:
+        return {"packets": 0}
 
 
 def at(seconds: float) -> Instant:
@@ -156,15 +159,20 @@ def test_the_totals_of_a_receiver_are_since_its_start() -> None:
     report.since_last(1)
     assert report.totals() == (
         "received 100, written 90 (5.0 GiB), held 10, dropped 0, repeated 4, ratio -, "
-        "readers 2, replayed 3, malformed messages 6, unsupported 7"
+        "readers 2, replayed 3, malformed messages 6, unsupported 7, unaccounted 0"
     )
 
 
 def test_a_receiver_says_what_its_senders_say_that_they_lost() -> None:
-    sender = SenderCounters(received=10, missed=3, missed_tail=2)
-    sender.dropped[Reason.HIGH_WATERMARK] = 4
-    totals = decode_totals(encode_totals(sender))
-    report = ReceiverReport(ReceiverCounters(), lambda: 0, lambda: [totals, totals])
-    assert report.totals().endswith(
-        "; the senders missed 10, dropped 8 (high_watermark 8)"
-    )
+    counters = ReceiverCounters()
+    counters.dropped[Reason.MALFORMED] = 1
+    tally = Tally(logged=12, missed=3, missed_tail=2)
+    tally.dropped.update({Reason.HIGH_WATERMARK: 4, Reason.MALFORMED: 1})
+    report = ReceiverReport(counters, lambda: 0, lambda: [line_of(tally)])
+    said = "; the senders missed 5, dropped 4 (high_watermark 4), unaccounted 2"
+    assert report.totals().endswith(said)
+    assert report.since_last(1).endswith(said)
+
+
+def line_of(tally: Tally) -> Line:
+    return Line("gateway", "", "", "", 0, 0, 0, True, 1, 0, 0, tally)

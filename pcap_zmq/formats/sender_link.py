@@ -1,17 +1,22 @@
 """The sending end of the link: what may be said when, without socket or clock.
 
-Specification: docs/wire.md; the theory of operation is in `formats/link.py`.
+Specification: docs/wire.md; the theory of operation is in `formats/link.py`. What is
+held, and where, is the queue's to know: `formats/send_queue.py`.
 """
 
 import enum
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from pcap_zmq.counters import Reason, SenderCounters
+from pcap_zmq.counters import SenderCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.link import HEARTBEAT_NS, PATIENCE_NS
+from pcap_zmq.formats.send_queue import SendQueue, Spool
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
 from pcap_zmq.packet import EncodedBatch
+
+SHELVE_NS = HEARTBEAT_NS * 3 // 2
+"""A receiver that says nothing for this long, more than a heartbeat, may be gone: what
+is held in memory only goes to the disk, if there is a spool."""
 
 
 class State(enum.Enum):
@@ -24,15 +29,9 @@ class State(enum.Enum):
     GONE = "gone"
 
 
-@dataclass(slots=True)
-class _Held:
-    sequence: int
-    batch: EncodedBatch
-    cost: int
-
-
 class SenderLink:
-    """The sending end: holds at most `queue_bytes`, each batch until it is written."""
+    """The sending end: holds at most `queue_bytes`, and what the spool takes, each
+    batch until it is written. totals: what the counters are now, as a header has it."""
 
     def __init__(
         self,
@@ -41,29 +40,42 @@ class SenderLink:
         linktype: int,
         queue_bytes: int,
         counters: SenderCounters,
+        totals: Callable[[], bytes],
+        spool: Spool | None = None,
     ) -> None:
         self.state = State.DOWN
-        self.held_bytes = 0
-        self.held_packets = 0
         self.window = 0
         self.unanswered = 0
         """Greetings in a row that no welcome has followed."""
         self._stream = stream
         self._name = name.encode()[: wire.NAME_MAX]
         self._linktype = linktype
-        self._queue_bytes = queue_bytes
-        self._counters = counters
-        self._held: deque[_Held] = deque()
-        self._last_sequence = 0
-        self._next_to_send = 1
-        # The last batch that was ever sent: only up to there replies are believed.
-        self._sent = 0
+        self._totals = totals
+        self._queue = SendQueue(queue_bytes, counters, spool)
+        self._next_to_send = self._queue.first
         self._under_way = 0
         self._leaving = False
         self._said_window = 0
         self._speak_up = False
         self._spoke_ns = 0
         self._heard_ns = 0
+        # When the receiver last answered while the link was up.
+        self._answered_ns: int | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """In memory, as windows count them."""
+        return self._queue.held_bytes
+
+    @property
+    def held_packets(self) -> int:
+        """Not acknowledged, in memory and on the disk."""
+        return self._queue.held_packets
+
+    @property
+    def shelved_packets(self) -> int:
+        """Of those, on the disk."""
+        return self._queue.shelved_packets
 
     # What happened, told by the edge.
 
@@ -80,13 +92,13 @@ class SenderLink:
     def receive(self, reply: Reply, now_ns: int) -> None:
         """A reply came. One for another stream, or that acknowledges what was never
         sent, is passed over."""
-        if reply.stream != self._stream or reply.written > self._sent:
+        if reply.stream != self._stream or reply.written > self._queue.sent:
             return
         self._heard_ns = now_ns
         self._acknowledge(reply.written)
         if reply.type is ReplyType.FAREWELL and self.state is State.LEAVING:
             # What the receiver has is its to deliver now.
-            self._acknowledge(min(reply.next - 1, self._sent))
+            self._acknowledge(min(reply.next - 1, self._queue.sent))
             self.state = State.GONE
             self.abandon()
         elif reply.type is ReplyType.WELCOME and self.state in {
@@ -96,20 +108,18 @@ class SenderLink:
             self.state = State.UP
             self.unanswered = 0
             self.window = reply.window
-            self._go_back(min(reply.next, self._sent + 1))
+            self._go_back(min(reply.next, self._queue.sent + 1))
         elif self.state is State.UP:
             self.window = reply.window
+        if self.state is State.UP:
+            self._answered_ns = now_ns
+        self._save()
 
     def offer(self, batch: EncodedBatch) -> bool:
         """Takes the batch for delivery; False when the queue has no room for it."""
-        cost = wire.cost_of(len(batch.payload))
-        if self._held and self.held_bytes + cost > self._queue_bytes:
-            return False
-        self._last_sequence += 1
-        self._held.append(_Held(self._last_sequence, batch, cost))
-        self.held_bytes += cost
-        self.held_packets += batch.count
-        return True
+        is_taken = self._queue.offer(batch)
+        self._save()
+        return is_taken
 
     def depart(self) -> None:
         """No more batches: says goodbye once all that is held is acknowledged."""
@@ -122,38 +132,57 @@ class SenderLink:
             self._turn_to(State.LEAVING, now_ns)
 
     def abandon(self) -> int:
-        """Gives up what is held, counted as dropped; returns how many packets."""
-        dropped = self.held_packets
-        self._counters.dropped[Reason.SHUTDOWN] += dropped
-        self._held.clear()
-        self._next_to_send = self._last_sequence + 1
-        self.held_packets = self.held_bytes = self._under_way = 0
+        """Gives up what is held and not in the spool, counted as dropped; returns how
+        many packets. Nothing more can be sent then."""
+        dropped = self._queue.abandon()
+        self._next_to_send = self._queue.last + 1
+        self._under_way = 0
+        self._save()
         return dropped
 
     # What to do, asked by the edge.
 
     def outgoing(self, now_ns: int) -> Message | None:
         """The next message to put on the connection; None when there is none now."""
+        self._look_after_the_rest(now_ns)
         message = self._next_message(now_ns)
         if message is not None:
             self._spoke_ns = now_ns
             self._said_window = self.window
+            # Before it is said: another run must not say it in other words.
+            self._save()
         return message
 
     def needs_reply(self) -> bool:
         """Whether a reply decides what can be said next."""
-        return self.state is not State.UP or self._next_to_send <= self._last_sequence
+        return self.state is not State.UP or self._queue.has_more(self._next_to_send)
 
     def due(self) -> int | None:
         """When the link has something to say, unless it speaks before (mono_ns)."""
+        dues = []
         match self.state:
             case State.GREETING | State.LEAVING:
-                return (
+                dues.append(
                     self._spoke_ns if self._speak_up else self._heard_ns + PATIENCE_NS
                 )
             case State.UP:
-                return min(self._spoke_ns + HEARTBEAT_NS, self._heard_ns + PATIENCE_NS)
-        return None
+                dues += [self._spoke_ns + HEARTBEAT_NS, self._heard_ns + PATIENCE_NS]
+        if self._queue.is_at_risk and not self._queue.is_shelving:
+            dues.append((self._answered_ns or 0) + SHELVE_NS)
+        return min(dues, default=None)
+
+    def _look_after_the_rest(self, now_ns: int) -> None:
+        """What only memory holds goes to the disk while nobody answers."""
+        if self._answered_ns is None:
+            self._answered_ns = now_ns
+        queue = self._queue
+        queue.is_shelving = now_ns >= self._answered_ns + SHELVE_NS
+        if queue.is_shelving and queue.is_at_risk and self.state is not State.GONE:
+            queue.shelve()
+            self._save()
+
+    def _save(self) -> None:
+        self._queue.save(self._stream, self._totals)
 
     def _turn_to(self, state: State, now_ns: int) -> None:
         """Enters a state that begins with saying something."""
@@ -167,7 +196,7 @@ class SenderLink:
         if now_ns >= self._heard_ns + PATIENCE_NS:
             # The receiver is another one by now, or has forgotten us.
             self._turn_to(State.GREETING, now_ns)
-        elif self.state is State.UP and self._leaving and not self._held:
+        elif self.state is State.UP and self._leaving and self._queue.is_empty:
             self._turn_to(State.LEAVING, now_ns)
         if self.state is State.UP:
             return self._next_when_up(now_ns)
@@ -187,15 +216,13 @@ class SenderLink:
         return None
 
     def _may_send(self) -> bool:
-        return (
-            self._next_to_send <= self._last_sequence and self._under_way < self.window
+        return self._under_way < self.window and self._queue.may_send(
+            self._next_to_send
         )
 
     def _send_next(self) -> Message:
-        # Held batches are numbered without a gap, so a number tells the place.
-        held = self._held[self._next_to_send - self._held[0].sequence]
+        held = self._queue.send(self._next_to_send)
         self._next_to_send += 1
-        self._sent = max(self._sent, held.sequence)
         self._under_way += held.cost
         return Message(
             type=MessageType.BATCH,
@@ -206,7 +233,7 @@ class SenderLink:
             count=held.batch.count,
             codec=held.batch.codec,
             raw_length=held.batch.raw_length,
-            totals=wire.encode_totals(self._counters),
+            totals=self._totals(),
             payload=held.batch.payload,
         )
 
@@ -214,30 +241,21 @@ class SenderLink:
         return Message(
             type=message_type,
             stream=self._stream,
-            sequence=self._first_unacknowledged(),
+            sequence=self._queue.first,
             window=self.window,
             linktype=self._linktype,
-            totals=wire.encode_totals(self._counters),
+            totals=self._totals(),
             payload=self._name if message_type is MessageType.HELLO else b"",
         )
 
-    def _first_unacknowledged(self) -> int:
-        return self._held[0].sequence if self._held else self._last_sequence + 1
-
     def _acknowledge(self, written: int) -> None:
-        while self._held and self._held[0].sequence <= written:
-            held = self._held.popleft()
-            self.held_bytes -= held.cost
-            self.held_packets -= held.batch.count
-            self._counters.acknowledged += held.batch.count
+        for held in self._queue.acknowledge(written):
             if held.sequence < self._next_to_send:
                 self._under_way -= held.cost
-        self._next_to_send = max(self._next_to_send, self._first_unacknowledged())
+        self._next_to_send = max(self._next_to_send, self._queue.first)
 
     def _go_back(self, sequence: int) -> None:
         """The next batch to send is this one, if it is still held."""
-        first = self._first_unacknowledged()
-        self._next_to_send = min(max(sequence, first), self._last_sequence + 1)
-        self._under_way = sum(
-            held.cost for held in self._held if held.sequence < self._next_to_send
-        )
+        self._queue.reach(sequence - 1)
+        self._next_to_send = min(max(sequence, self._queue.first), self._queue.last + 1)
+        self._under_way = self._queue.costs_before(self._next_to_send)

@@ -71,14 +71,18 @@ _PLAIN_SLOTS = (
     "stamped_here",
     "acknowledged",
 )
-_REASON_SLOTS = (
-    Reason.NOT_IP,
-    Reason.HIGH_WATERMARK,
-    Reason.SEND_QUEUE_FULL,
-    Reason.SHUTDOWN,
-)
+_REASON_SLOTS = {
+    6: Reason.NOT_IP,
+    7: Reason.HIGH_WATERMARK,
+    8: Reason.SEND_QUEUE_FULL,
+    9: Reason.SHUTDOWN,
+    11: Reason.SPOOL_FULL,
+    12: Reason.SENDER_GONE,
+    13: Reason.DAMAGED,
+}
+_HELD_SLOT = 10
+_SPOOLED_SLOT = 14
 _plain_of = operator.attrgetter(*_PLAIN_SLOTS)
-_SPARE = (0,) * (TOTALS_SLOTS - len(_PLAIN_SLOTS) - len(_REASON_SLOTS))
 
 NO_TOTALS = bytes(_TOTALS.size)
 
@@ -93,25 +97,54 @@ class SenderTotals:
     overruns: int
     stamped_here: int
     acknowledged: int
+    held: int
+    spooled: int
     dropped: dict[Reason, int]
 
 
-def encode_totals(counters: SenderCounters) -> bytes:
-    """What the counters are now, as a header carries it."""
+def encode_totals(counters: SenderCounters, held: int, spooled: int = 0) -> bytes:
+    """What the counters are now, as a header carries it. held: packets in the sender;
+    spooled: of those, on its disk."""
+    dropped = counters.dropped
     return _TOTALS.pack(
-        *_plain_of(counters), *map(counters.dropped.__getitem__, _REASON_SLOTS), *_SPARE
+        *_plain_of(counters),
+        dropped[Reason.NOT_IP],
+        dropped[Reason.HIGH_WATERMARK],
+        dropped[Reason.SEND_QUEUE_FULL],
+        dropped[Reason.SHUTDOWN],
+        held,
+        dropped[Reason.SPOOL_FULL],
+        dropped[Reason.SENDER_GONE],
+        dropped[Reason.DAMAGED],
+        spooled,
+        0,
     )
 
 
 def decode_totals(totals: bytes) -> SenderTotals:
     """The counters in a header; 128 octets, whatever they are."""
     slots = _TOTALS.unpack(totals)
-    plain = slots[: len(_PLAIN_SLOTS)]
-    reasons = slots[len(_PLAIN_SLOTS) :]
     return SenderTotals(
-        **dict(zip(_PLAIN_SLOTS, plain, strict=True)),
-        dropped=dict(zip(_REASON_SLOTS, reasons, strict=False)),
+        **dict(zip(_PLAIN_SLOTS, slots, strict=False)),
+        held=slots[_HELD_SLOT],
+        spooled=slots[_SPOOLED_SLOT],
+        dropped={reason: slots[slot] for slot, reason in _REASON_SLOTS.items()},
     )
+
+
+def logged_in(totals: bytes) -> int:
+    """One of the counters in a header, without the others."""
+    return int.from_bytes(totals[:8])
+
+
+def acknowledged_in(totals: bytes) -> int:
+    """One of the counters in a header, without the others."""
+    return int.from_bytes(totals[40:48])
+
+
+def gone_in(totals: bytes) -> int:
+    """One of the counters in a header, without the others."""
+    return int.from_bytes(totals[96:104])
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,10 @@ import stat
 import sys
 import termios
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pcap_ffi import count_records, whole_records
 from pcap_zmq.clock import NS_PER_MS
@@ -62,6 +64,25 @@ class State(enum.Enum):
     OPEN = "records flow"
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Whole records that may still be in the pipe."""
+
+    start: int
+    """Octets that this reader was given before them."""
+    records: memoryview
+    receipt: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Whole records that an earlier reader left unread."""
+
+    records: Octets
+    count: int
+    receipt: Any
+
+
 class FifoSink:
     """One pcap stream per reader. linktype: None takes the first batch's.
 
@@ -88,10 +109,10 @@ class FifoSink:
         self._capacity = 0
         # Octets given to this reader so far, from the file header on.
         self._given = 0
-        # Given whole and perhaps still in the pipe: where it starts, and the records.
-        self._recent: deque[tuple[int, Octets]] = deque()
+        # Given whole and perhaps still in the pipe.
+        self._recent: deque[_Given] = deque()
         # What an earlier reader left unread: goes out before anything new.
-        self._again: deque[Octets] = deque()
+        self._again: deque[_Left] = deque()
         self._again_at = 0
         # The batch on offer: how far it has been given, and from where to this reader.
         self._offered: Octets = b""
@@ -102,6 +123,12 @@ class FifoSink:
         self._is_finishing = False
         self._has_told_shared = False
         self._ensure_fifo()
+
+    @property
+    def held(self) -> Sequence[_Left]:
+        """What a reader that died had not read out of the pipe: it was written, and is
+        to be written again."""
+        return tuple(self._again)
 
     def serve(self, now: Instant) -> None:
         """Looks for a reader, or whether it is still there."""
@@ -154,10 +181,10 @@ class FifoSink:
         self._offered_at = self._write(item.records, self._offered_at, now)
         if self._offered_at < len(item.records):
             return False
-        self._remember(memoryview(item.records)[self._offered_base :])
+        self._remember(memoryview(item.records)[self._offered_base :], item.receipt)
         self._offered = b""
         self._offered_at = self._offered_base = 0
-        self._counters.written += item.count
+        self._counters.count_written(item.receipt, item.count)
         self._counters.written_bytes += len(item.records)
         return True
 
@@ -174,10 +201,9 @@ class FifoSink:
 
     def abandon(self) -> None:
         """Gives up what an earlier reader left, and counts it."""
-        packets = sum(count_records(records) for records in self._again)
+        for left in self._again:
+            self._counters.count_dropped(left.receipt, Reason.NO_READER, left.count)
         self._again.clear()
-        self._counters.dropped[Reason.NO_READER] += packets
-        self._counters.written -= packets
 
     def close(self) -> None:
         """Ends the reader's stream: it reads the rest, then the end of the file."""
@@ -195,14 +221,17 @@ class FifoSink:
                 raise ConfigError(f"{self._path} is no FIFO")
         except PermissionError as error:
             raise OutputPermissionError(
-                f"{self._path} may not be made: {error.strerror}"
+                f"{self._path} may not be made: {error.strerror}; run as a user who "
+                "may (--user)"
             ) from error
         except OSError as error:
             raise OutputError(
                 f"{self._path} cannot be made: {error.strerror}"
             ) from error
         if not os.access(self._path, os.W_OK):
-            raise OutputPermissionError(f"{self._path} may not be written")
+            raise OutputPermissionError(
+                f"{self._path} may not be written; run as a user who may (--user)"
+            )
 
     def _put_fresh_fifo(self) -> None:
         """The next reader shall open another pipe than this one's."""
@@ -285,24 +314,30 @@ class FifoSink:
     def _forget_reader(self) -> None:
         """Keeps for the next reader what this one has not read whole."""
         read = self._given - self._unread()
-        left: deque[Octets] = deque()
-        for start, records in self._recent:
-            left.append(records[_first_unread(records, read - start) :])
+        unread: deque[_Left] = deque()
+        for given in self._recent:
+            records = given.records[_first_unread(given.records, read - given.start) :]
+            if records:
+                count = count_records(records)
+                self._counters.count_written(given.receipt, -count)
+                unread.append(_Left(records, count, given.receipt))
         if self._again:
             head = self._again.popleft()
             start = self._given - self._again_at
-            first = _first_unread(head, read - start)
-            self._counters.replayed += count_records(memoryview(head)[:first])
-            left.append(memoryview(head)[first:])
+            first = _first_unread(head.records, read - start)
+            rest = memoryview(head.records)[first:]
+            count = count_records(rest)
+            self._count_again(head, head.count - count)
+            if rest:
+                unread.append(_Left(rest, count, head.receipt))
         elif self._offered:
             start = self._given - self._offered_at
             first = _first_unread(self._offered, read - start)
             # What lies before the base an earlier reader has read.
             self._offered_base = max(self._offered_base, first)
             self._offered_at = self._offered_base
-        left = deque(records for records in left if records)
-        left.extend(self._again)
-        self._again = left
+        unread.extend(self._again)
+        self._again = unread
         self._again_at = 0
         self._recent.clear()
         self._poll.unregister(self._fd)
@@ -335,21 +370,25 @@ class FifoSink:
     def _give_again(self, now: Instant) -> None:
         while self._again:
             head = self._again[0]
-            self._again_at = self._write(head, self._again_at, now)
-            if self._again_at < len(head):
+            self._again_at = self._write(head.records, self._again_at, now)
+            if self._again_at < len(head.records):
                 return
             self._again.popleft()
             self._again_at = 0
-            self._counters.replayed += count_records(head)
-            self._remember(memoryview(head))
+            self._count_again(head, head.count)
+            self._remember(memoryview(head.records), head.receipt)
 
-    def _remember(self, records: memoryview) -> None:
+    def _count_again(self, left: _Left, packets: int) -> None:
+        self._counters.replayed += packets
+        self._counters.count_written(left.receipt, packets)
+
+    def _remember(self, records: memoryview, receipt: object) -> None:
         """Records given whole are kept as long as they may be unread in the pipe."""
-        self._recent.append((self._given - len(records), records))
+        self._recent.append(_Given(self._given - len(records), records, receipt))
         surely_read = self._given - self._capacity
         while self._recent:
-            start, oldest = self._recent[0]
-            if start + len(oldest) > surely_read:
+            oldest = self._recent[0]
+            if oldest.start + len(oldest.records) > surely_read:
                 break
             self._recent.popleft()
 

@@ -13,8 +13,10 @@ from zmq.utils.monitor import recv_monitor_message
 from pcap_zmq import sockets
 from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import SenderCounters
+from pcap_zmq.ends import own_end
 from pcap_zmq.errors import WireError
 from pcap_zmq.formats import wire
+from pcap_zmq.formats.ip import End
 from pcap_zmq.formats.link import PATIENCE_NS
 from pcap_zmq.formats.sender_link import SenderLink, State
 from pcap_zmq.packet import EncodedBatch, Instant
@@ -37,6 +39,9 @@ _EVENTS = (
     | zmq.EVENT_CONNECT_RETRIED
 )
 
+_OPENED = zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED
+"""A connection is there, before any handshake; the event's value is its descriptor."""
+
 
 class LinkSink:
     """Connects to `endpoint`, or listens on it for one receiver at a time.
@@ -56,6 +61,9 @@ class LinkSink:
     ) -> None:
         self._link = link
         self._counters = counters
+        self._bind = bind
+        self.own_ends: set[End] = set()
+        """Where our connections begin: one, or each address that peers came to."""
         self._deadline_ns: int | None = None
         self._is_finishing = False
         self._served_ns = 0
@@ -68,7 +76,7 @@ class LinkSink:
         self._has_told_silence = False
         self._has_told_nonsense = False
         self._socket = context.socket(zmq.DEALER)
-        self._monitor = self._socket.get_monitor_socket(_EVENTS)
+        self._monitor = self._socket.get_monitor_socket(_EVENTS | _OPENED)
         try:
             sockets.prepare(self._socket)
             self.endpoint = sockets.attach(self._socket, endpoint, bind=bind)
@@ -81,12 +89,31 @@ class LinkSink:
         """Packets that the receiver has not acknowledged."""
         return self._link.held_packets
 
+    @property
+    def held_bytes(self) -> int:
+        """What the send queue holds, in octets."""
+        return self._link.held_bytes
+
+    @property
+    def shelved_packets(self) -> int:
+        """Of the packets held, those on the disk."""
+        return self._link.shelved_packets
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the receiver takes packets."""
+        return self._link.state is State.UP
+
     def serve(self, now: Instant) -> None:
         """Takes note of connections and replies, and sends what may go."""
         self._served_ns = now.mono_ns
         self._receive_all(now)
         while sockets.has_message(self._monitor):
-            event = int(recv_monitor_message(self._monitor)["event"])
+            message = recv_monitor_message(self._monitor)
+            event = int(message["event"])
+            if event & _OPENED:
+                self._note_own_end(int(message["value"]))
+                continue
             # What the receiver said before it went comes before the news that it went.
             self._receive_all(now)
             self._note(event, now)
@@ -197,6 +224,13 @@ class LinkSink:
         if self._link.state is State.UP and not was_up:
             self._has_told_silence = False
             logger.info("the receiver at %s takes packets", self.endpoint)
+
+    def _note_own_end(self, descriptor: int) -> None:
+        end = own_end(descriptor)
+        if end is not None:
+            if not self._bind:
+                self.own_ends.clear()
+            self.own_ends.add(end)
 
     def _note(self, event: int, now: Instant) -> None:
         match event:

@@ -10,7 +10,7 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pcap_ffi import whole_records
@@ -69,6 +69,11 @@ class SavefileSink:
         if linktype is not None:
             self._header = self._encode_header(linktype)
 
+    @property
+    def held(self) -> Sequence[Batch]:
+        """Nothing: what is written stays written."""
+        return ()
+
     def serve(self, now: Instant) -> None:
         """Writes the file header as soon as its link type is known. Raises OutputError
         when nobody reads standard output any more."""
@@ -108,7 +113,7 @@ class SavefileSink:
         if self._offered_at < len(item.records):
             return False
         self._offered, self._offered_at = b"", 0
-        self._counters.written += item.count
+        self._counters.count_written(item.receipt, item.count)
         self._counters.written_bytes += len(item.records)
         return True
 
@@ -176,7 +181,8 @@ def _open_file(path: Path, overwrite: bool) -> int:
         return os.open(path, flags, 0o600)
     except PermissionError as error:
         raise OutputPermissionError(
-            f"{path} may not be written: {error.strerror}"
+            f"{path} may not be written: {error.strerror}; run as a user who may "
+            "(--user)"
         ) from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,13 +1,16 @@
-"""Encoded batches in from any number of senders, over a ZeroMQ ROUTER; acknowledgements
-and windows out.
+"""Encoded batches in from any number of senders, over a ZeroMQ ROUTER; windows,
+acknowledgements and answers out.
 
-Specification: docs/wire.md. What may be taken and what is owed is
-`ReceiverLink`'s to say; here are the socket and the log lines.
+Specification: docs/wire.md. What may be taken and what is owed is `ReceiverLink`'s to
+say; here are the socket and the log lines.
 """
 
+import fcntl
 import logging
+import sys
+import termios
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import zmq
 
@@ -15,9 +18,11 @@ from pcap_zmq import sockets
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.errors import UnsupportedVersionError, WireError
-from pcap_zmq.formats import wire
+from pcap_zmq.formats import inquiry, wire
 from pcap_zmq.formats.codec import Codec
-from pcap_zmq.formats.receiver_link import Receipt, ReceiverLink
+from pcap_zmq.formats.inquiry import Question
+from pcap_zmq.formats.ledger import Line
+from pcap_zmq.formats.receiver_link import ANYBODY, Identity, Receipt, ReceiverLink
 from pcap_zmq.formats.wire import MessageType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant, Octets
 from pcap_zmq.poll import READABLE, Watch
@@ -38,8 +43,9 @@ COMPLAINT_NS = 60 * NS_PER_S
 class LinkSource:
     """Listens on `address`, or connects to a sender that listens.
 
-    once: exhausted when every sender seen has said goodbye. Raises ConfigError or
-    TransportError where the address cannot be had.
+    answer: what to say to a question of somebody. once: exhausted when every sender
+    seen has said goodbye. Raises ConfigError or TransportError where the address cannot
+    be had.
     """
 
     def __init__(
@@ -50,9 +56,11 @@ class LinkSource:
         connect: bool,
         once: bool,
         link: ReceiverLink,
+        answer: Callable[[Question, Identity], bytes],
         counters: ReceiverCounters,
     ) -> None:
         self._link = link
+        self._answer = answer
         self._once = once
         self._counters = counters
         self._waiting: deque[EncodedBatch] = deque()
@@ -74,6 +82,11 @@ class LinkSource:
     def held(self) -> Sequence[EncodedBatch]:
         """What came and has not been read from here."""
         return tuple(self._waiting)
+
+    @property
+    def held_bytes(self) -> int:
+        """What the receive queue holds, in octets: all that is not written yet."""
+        return self._link.held_bytes
 
     def serve(self, now: Instant) -> None:
         """Takes messages, also while nobody reads them, so that a sender that waits is
@@ -125,12 +138,10 @@ class LinkSource:
 
     def sender_of(self, receipt: object) -> str:
         """Whose batch it is, for people."""
-        return self._name_of(receipt.stream) if isinstance(receipt, Receipt) else ""
-
-    def senders(self) -> Sequence[wire.SenderTotals]:
-        """What the sender of each stream last said of itself."""
-        streams = self._link.streams.values()
-        return [wire.decode_totals(stream.totals) for stream in streams]
+        if not isinstance(receipt, Receipt):
+            return ""
+        stream = self._link.streams.get(receipt.stream)
+        return f"sender {stream.name}" if stream else "a sender"
 
     def has_left(self, receipt: object) -> bool:
         """Whether the sender of a batch has said goodbye, so that it will not send the
@@ -139,6 +150,10 @@ class LinkSource:
             return True
         stream = self._link.streams.get(receipt.stream)
         return stream is None or stream.has_left
+
+    def lines(self, held: Mapping[StreamId, int], now: Instant) -> Sequence[Line]:
+        """The ledger: see `ReceiverLink.lines`."""
+        return self._link.lines(held, now)
 
     def stop(self, now: Instant) -> None:
         """Takes no more messages: what their senders hold they can give another
@@ -168,6 +183,9 @@ class LinkSource:
         peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
         octets: list[Octets] = [frame.buffer for frame in frames]
         try:
+            if inquiry.is_question(octets):
+                self._reply_to(inquiry.decode_question(octets), peer, frames[0])
+                return True
             message = wire.decode_message(octets)
         except UnsupportedVersionError as error:
             self._counters.unsupported_messages += 1
@@ -177,9 +195,11 @@ class LinkSource:
             self._counters.malformed_messages += 1
             self._complain(error, now)
             return True
-        batch = self._link.receive(peer.bytes, message, now.mono_ns)
+        identity = ANYBODY
+        if message.type is MessageType.HELLO:
+            identity = _identify(frames[0])
+        batch = self._link.receive(peer.bytes, message, now.mono_ns, identity)
         if batch is not None:
-            self._counters.received += batch.count
             self._waiting.append(batch)
         elif message.type is MessageType.HELLO:
             if not self._has_announced:
@@ -187,17 +207,37 @@ class LinkSource:
                 # No packets, but a link type: a reader gets its file header at once.
                 announcement = EncodedBatch(message.linktype, 0, Codec.NONE, 0, b"")
                 self._waiting.append(announcement)
-            logger.info("%s is here", self._name_of(message.stream))
+            logger.info("%s is here", self._link.name_on(peer.bytes))
         elif message.type is MessageType.GOODBYE:
-            logger.info("%s has left", self._name_of(message.stream))
+            logger.info("%s has left", self._link.name_on(peer.bytes))
         return True
 
-    def _name_of(self, stream_id: StreamId) -> str:
-        stream = self._link.streams.get(stream_id)
-        return f"sender {stream.name}" if stream else "a sender"
+    def _reply_to(self, question: Question, peer: zmq.Frame, frame: zmq.Frame) -> None:
+        """Answers, unless the last answer has not been read: whoever asks and does not
+        read shall not fill the memory."""
+        try:
+            unread = fcntl.ioctl(frame.get(zmq.SRCFD), termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            # The connection is gone, and with it whoever asked.
+            return
+        if int.from_bytes(unread, sys.byteorder):
+            return
+        body = self._answer(question, ANYBODY)
+        try:
+            self._socket.send_multipart(
+                [peer, *inquiry.encode_answer(question, body)], zmq.NOBLOCK
+            )
+        except zmq.ZMQError as error:
+            if error.errno not in {zmq.EHOSTUNREACH, zmq.EAGAIN}:
+                raise
 
     def _complain(self, error: WireError, now: Instant) -> None:
         since = self._complained_ns
         if since is None or now.mono_ns >= since + COMPLAINT_NS:
             self._complained_ns = now.mono_ns
             logger.warning("a peer sent what is no message of ours: %s", error)
+
+
+def _identify(frame: zmq.Frame) -> Identity:
+    """Who sent it, as far as ZeroMQ knows."""
+    return Identity(address=str(frame.get("Peer-Address")))

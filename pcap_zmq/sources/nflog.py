@@ -92,7 +92,9 @@ class NflogSource:
 
     @property
     def held_packets(self) -> int:
-        """Packets in the batch that is being filled."""
+        """Packets in the batch that is being filled; the counters are of the same
+        moment."""
+        self._look()
         return self._socket.records() - self._records_given
 
     def serve(self, now: Instant) -> None:

@@ -79,7 +79,7 @@ class Decoder:
         return records, count
 
     def _drop(self, item: EncodedBatch, reason: Reason, why: str) -> None:
-        self._counters.dropped[reason] += item.count
+        self._counters.count_dropped(item.receipt, reason, item.count)
         sender = self._sender_of(item.receipt)
         complaint = f"{sender} {reason}"
         if complaint not in self._told and len(self._told) < _COMPLAINTS_MAX:

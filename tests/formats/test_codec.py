@@ -98,6 +98,18 @@ def test_a_zstd_frame_that_does_not_say_its_length_is_refused() -> None:
         decompress(Codec.ZSTD, frame, len(RAW))
 
 
+@pytest.mark.parametrize("checksum", [False, True])
+@pytest.mark.parametrize("trailing", [b"\0", b"\x01\0\0", RAW])
+def test_a_zstd_frame_of_nothing_with_something_after_it_is_refused(
+    checksum: bool, trailing: bytes
+) -> None:
+    """The library itself looks no further than a header that claims no data."""
+    payload = zstandard.ZstdCompressor(write_checksum=checksum).compress(b"")
+    assert decompress(Codec.ZSTD, payload, 0) == b""
+    with pytest.raises(FormatError, match="not empty"):
+        decompress(Codec.ZSTD, payload + trailing, 0)
+
+
 def test_a_zstd_frame_with_an_enormous_window_is_refused() -> None:
     # Magic; a header with a content size of 2 octets (256 + n) and a window of 2 GiB.
     frame = bytes.fromhex("28b52ffd40") + bytes([21 << 3]) + bytes(2)

@@ -86,6 +86,14 @@ def test_a_batch_from_before_the_last_connection_is_passed_over() -> None:
     assert desk.hears(MessageType.BATCH, 1, peer=PEER_B) is not None
 
 
+def test_a_stream_that_moves_on_leaves_its_old_connection_to_who_is_there_now() -> None:
+    desk = Desk()
+    desk.greets(A, PEER_A)
+    desk.greets(B, PEER_A)
+    desk.greets(A, PEER_B)
+    assert desk.hears(MessageType.BATCH, 1, stream=B, peer=PEER_A) is not None
+
+
 def test_a_batch_that_came_before_is_counted_and_acknowledged_again() -> None:
     desk = Desk()
     desk.greets()

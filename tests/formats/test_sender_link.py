@@ -26,7 +26,12 @@ class Case:
     def __init__(self, queue_bytes: int = QUEUE, name: str = "gateway") -> None:
         self.now_ns = 1_000
         self.counters = SenderCounters()
-        self.link = SenderLink(STREAM, name, 101, queue_bytes, self.counters)
+        self.link = SenderLink(
+            STREAM, name, 101, queue_bytes, self.counters, self.totals
+        )
+
+    def totals(self) -> bytes:
+        return wire.encode_totals(self.counters, self.link.held_packets)
 
     def offer(self, count: int = 1, length: int = 100) -> bool:
         return self.link.offer(

@@ -91,11 +91,16 @@ def test_every_message_carries_the_counters(name: str) -> None:
         overruns=3,
         stamped_here=40,
         acknowledged=900_000,
+        held=0,
+        spooled=0,
         dropped={
             Reason.NOT_IP: 5,
             Reason.HIGH_WATERMARK: 60,
             Reason.SEND_QUEUE_FULL: 70,
             Reason.SHUTDOWN: 8,
+            Reason.SPOOL_FULL: 0,
+            Reason.SENDER_GONE: 0,
+            Reason.DAMAGED: 0,
         },
     )
 

@@ -204,21 +204,32 @@ def test_the_counters_have_the_slots_that_the_specification_gives_them() -> None
             Reason.HIGH_WATERMARK: 8,
             Reason.SEND_QUEUE_FULL: 9,
             Reason.SHUTDOWN: 10,
+            Reason.SPOOL_FULL: 12,
+            Reason.SENDER_GONE: 13,
+            Reason.DAMAGED: 14,
         }
     )
-    slots = struct.unpack(">16Q", wire.encode_totals(counters))
-    assert slots == (123, 20, 3, 4, 5, 6, 7, 8, 9, 10, 0, 0, 0, 0, 0, 0)
+    totals = wire.encode_totals(counters, held=11, spooled=15)
+    slots = struct.unpack(">16Q", totals)
+    assert slots == (123, 20, 3, 4, *range(5, 16), 0)
+    assert wire.logged_in(totals) == 123
+    assert wire.acknowledged_in(totals) == 6
+    assert wire.gone_in(totals) == 13
 
 
 def test_counters_of_a_later_sender_are_passed_over() -> None:
-    slots = (*range(1, 11), 77, 0, 0, 0, 0, 99)
+    slots = (*range(1, 16), 99)
     totals = wire.decode_totals(struct.pack(">16Q", *slots))
     assert (totals.logged, totals.acknowledged) == (1, 6)
+    assert (totals.held, totals.spooled) == (11, 15)
     assert totals.dropped == {
         Reason.NOT_IP: 7,
         Reason.HIGH_WATERMARK: 8,
         Reason.SEND_QUEUE_FULL: 9,
         Reason.SHUTDOWN: 10,
+        Reason.SPOOL_FULL: 12,
+        Reason.SENDER_GONE: 13,
+        Reason.DAMAGED: 14,
     }
 
 

@@ -42,7 +42,8 @@ class Totals:
     @property
     def dropped(self) -> dict[str, int]:
         """By reason."""
-        found = re.search(r"dropped \d+ \(([^)]*)\)", self.line)
+        # After a semicolon comes what others have said of themselves.
+        found = re.search(r"^[^;]*?dropped \d+ \(([^)]*)\)", self.line)
         if found is None:
             return {}
         pairs = (reason.rsplit(" ", 1) for reason in found[1].split(", "))
@@ -66,6 +67,8 @@ def assert_receiver_conserves(totals: Totals) -> None:
     assert (
         totals["received"] == totals["written"] + totals["held"] + totals["dropped"]
     ), totals.line
+    # Of what the senders said that they had logged, too.
+    assert totals.line.endswith(", unaccounted 0"), totals.line
     assert totals["dropped"] == sum(totals.dropped.values()), totals.line
 
 

@@ -71,7 +71,14 @@ class Bench:
         self._run += 1
         counters = SenderCounters()
         stream = StreamId(bytes([self._run]) * 16, self._run)
-        link = SenderLink(stream, f"s{self._run}", RAW, queue_bytes, counters)
+        link = SenderLink(
+            stream,
+            f"s{self._run}",
+            RAW,
+            queue_bytes,
+            counters,
+            lambda: wire.encode_totals(counters, link.held_packets),
+        )
         sink = LinkSink(
             self._context, endpoint, bind=bind, link=link, counters=counters
         )
@@ -92,6 +99,7 @@ class Bench:
             connect=connect,
             once=once,
             link=link,
+            answer=lambda question, identity: b"{}",
             counters=counters,
         )
         self.sources.append(source)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcap_ffi import CAPLEN_MAX, count_records
-from pcap_zmq.counters import Reason, ReceiverCounters
+from pcap_zmq.counters import Account, Reason, ReceiverCounters
 from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.savefile import iter_packets
 from pcap_zmq.formats.wire import RAW_LENGTH_MAX
@@ -31,6 +31,17 @@ PACKETS = plain_packets(5)
 U32 = st.integers(0, (1 << 32) - 1)
 
 
+@dataclasses.dataclass
+class Owner:
+    """A receipt, for all that a decoder knows of one."""
+
+    name: str
+    account: Account = dataclasses.field(default_factory=Account)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Desk:
     """A decoder and its counters."""
 
@@ -46,11 +57,12 @@ class Desk:
 
     def refuses(self, item: EncodedBatch, reason: Reason = Reason.MALFORMED) -> None:
         """An empty batch goes on in its place, with its receipt."""
-        receipt = object()
+        receipt = Owner("")
         batch = self.feed(dataclasses.replace(item, receipt=receipt))
         assert (batch.records, batch.count) == (b"", 0)
         assert batch.receipt is receipt
         assert self.counters.dropped == {reason: item.count}
+        assert receipt.account.dropped == {reason: item.count}
         assert self.counters.raw_bytes == 0
 
 
@@ -142,12 +154,14 @@ def test_a_sender_is_complained_of_once_for_each_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     desk = Desk(RAW)
-    other = encoded(PACKETS, linktype=ETHERNET, receipt="sender a")
-    malformed = dataclasses.replace(encoded(PACKETS, receipt="sender a"), count=77)
+    other = encoded(PACKETS, linktype=ETHERNET, receipt=Owner("sender a"))
+    malformed = dataclasses.replace(
+        encoded(PACKETS, receipt=Owner("sender a")), count=77
+    )
     with caplog.at_level(logging.WARNING):
         for item in (other, malformed, other, malformed):
             desk.feed(item)
-        desk.feed(dataclasses.replace(other, receipt="sender b"))
+        desk.feed(dataclasses.replace(other, receipt=Owner("sender b")))
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "sender a",
         "sender a",
@@ -163,7 +177,7 @@ def test_complaints_do_not_fill_the_memory_or_the_log(
     item = encoded(PACKETS[:1], linktype=ETHERNET)
     with caplog.at_level(logging.WARNING):
         for number in range(10_500):
-            desk.feed(dataclasses.replace(item, receipt=number))
+            desk.feed(dataclasses.replace(item, receipt=Owner(str(number))))
     assert len(caplog.records) == 10_000
     assert desk.counters.dropped[Reason.LINKTYPE] == 10_500
 
@@ -174,7 +188,7 @@ def test_complaints_do_not_fill_the_memory_or_the_log(
 @pytest.mark.parametrize("codec", Codec)
 def test_a_batch_comes_back_whole(codec: Codec) -> None:
     desk = Desk()
-    receipt = object()
+    receipt = Owner("")
     batch = desk.feed(encoded(PACKETS, codec, receipt=receipt))
     assert batch == Batch(RAW, records_of(PACKETS), len(PACKETS), receipt)
     assert desk.counters.raw_bytes == len(records_of(PACKETS))
@@ -182,7 +196,7 @@ def test_a_batch_comes_back_whole(codec: Codec) -> None:
 
 
 def test_an_empty_batch_goes_on_with_its_receipt() -> None:
-    receipt = object()
+    receipt = Owner("")
     assert Desk().feed(encoded([], receipt=receipt)) == Batch(RAW, b"", 0, receipt)
 
 
@@ -215,7 +229,7 @@ ANYTHING = st.builds(
     codec=st.integers(0, 5),
     raw_length=st.integers(0, 200) | U32,
     payload=st.binary(max_size=100) | st.lists(packets(), max_size=3).map(records_of),
-    receipt=st.integers(),
+    receipt=st.builds(Owner, st.text()),
 )
 
 

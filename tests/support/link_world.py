@@ -5,16 +5,17 @@ loses an end of what was under way, and what it did not lose may still come late
 the next connection is there. Nobody but the test moves anything or lets time pass.
 """
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 
-from pcap_zmq.counters import ReceiverCounters, SenderCounters
+from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.codec import Codec
+from pcap_zmq.formats.ledger import Line
 from pcap_zmq.formats.receiver_link import ReceiverLink
 from pcap_zmq.formats.sender_link import SenderLink, State
 from pcap_zmq.formats.wire import Message, Reply, StreamId
-from pcap_zmq.packet import EncodedBatch
+from pcap_zmq.packet import EncodedBatch, Instant
 
 RAW = 101
 MS = 1_000_000
@@ -86,7 +87,14 @@ class World:
         number = len(self.senders) + 1
         stream = StreamId(sender or number.to_bytes(16, "big"), number)
         counters = SenderCounters()
-        link = SenderLink(stream, f"sender {number}", RAW, queue_bytes, counters)
+        link = SenderLink(
+            stream,
+            f"sender {number}",
+            RAW,
+            queue_bytes,
+            counters,
+            lambda: wire.encode_totals(counters, link.held_packets),
+        )
         self.senders.append(Sender(stream, queue_bytes, link, counters))
         return self.senders[-1]
 
@@ -96,7 +104,9 @@ class World:
         payload = sender.id.sender + number.to_bytes(8, "big")
         payload += bytes(max(0, length - len(payload)))
         batch = EncodedBatch(RAW, count, Codec.NONE, len(payload), payload)
+        sender.counters.received += count
         if not sender.link.offer(batch):
+            sender.counters.dropped[Reason.SEND_QUEUE_FULL] += count
             return False
         sender.accepted.append(batch)
         sender.largest_cost = max(sender.largest_cost, wire.cost_of(len(payload)))
@@ -180,6 +190,7 @@ class World:
                     self.life, receipt.stream, receipt.sequence, bytes(batch.payload)
                 )
             )
+            self.receiver_counters.count_written(receipt, batch.count)
             self.receiver.written(receipt)
 
     def restart_receiver(self, kept_down: int = 0) -> None:
@@ -240,6 +251,7 @@ class World:
     def check(self) -> None:
         """Every promise of the link that can be looked at from outside."""
         self._check_output()
+        self._check_ledger()
         for sender in self.senders:
             assert sender.link.held_bytes <= max(
                 sender.queue_bytes, sender.largest_cost
@@ -258,6 +270,20 @@ class World:
             for stream in streams
         }
         assert self.waiting_cost <= self.queue_bytes + sum(largest.values())
+
+    def ledger(self) -> list[Line]:
+        """The receiver's, now."""
+        held: Counter[StreamId] = Counter()
+        for batch in self.waiting:
+            held[batch.receipt.stream] += batch.count
+        return self.receiver.lines(held, Instant(self.now_ns, self.now_ns))
+
+    def _check_ledger(self) -> None:
+        """Every packet that a sender told of is somewhere, at every moment."""
+        for line in self.ledger():
+            assert line.tally.unaccounted == 0, line
+            assert line.tally.held_by_sender >= 0, line
+            assert min(line.tally.dropped.values(), default=0) >= 0, line
 
     def _check_output(self) -> None:
         """In each life of the receiver a stream goes on where it was: no batch is

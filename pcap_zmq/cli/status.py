@@ -1,0 +1,190 @@
+"""The command pcap-zmq status: a receiver's ledger as a table or as JSON."""
+
+import datetime
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from pcap_zmq import options
+from pcap_zmq.cli import exits
+from pcap_zmq.cli.command import is_rehearsal, tool_command
+from pcap_zmq.cli.options import duration, quantity_option
+from pcap_zmq.clock import NS_PER_S
+from pcap_zmq.errors import PcapZmqError
+
+if TYPE_CHECKING:
+    from pcap_zmq.formats.ledger import Line, State, Tally
+
+_HEAD = (
+    "SENDER",
+    "FROM",
+    "LOGGED",
+    "DELIVERED",
+    "HELD",
+    "DROPPED",
+    "MISSED",
+    "ELSEWHERE",
+    "UNACCOUNTED",
+    "PER SECOND",
+    "RUNNING",
+    "LAST SEEN",
+)
+_TEXT_COLUMNS = 2
+"""Columns of words, on the left; the others are numbers."""
+
+CLEAR = "\x1b[H\x1b[J"
+
+
+@tool_command("status")
+@click.argument("address")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line an answer.")
+@click.option("--watch", is_flag=True, help="Ask again every --interval.")
+@quantity_option(
+    "--interval", duration(options.WATCH_NS), "With --watch: how often to ask."
+)
+@quantity_option(
+    "--timeout", duration(options.ANSWER_NS), "How long to wait for an answer."
+)
+def status(
+    address: str, as_json: bool, watch: bool, interval: int, timeout: int
+) -> None:
+    """Show where every packet of every sender is, as the receiver at ADDRESS knows it.
+
+    For each sender: LOGGED = DELIVERED + HELD + DROPPED + MISSED + ELSEWHERE, and what
+    is missing in that sum is UNACCOUNTED. Exit codes: 0 all packets are accounted for, 1
+    some are not, 2 usage, 3 permission, 4 no answer.
+    """
+    # Here, so that --help does not load ZeroMQ.
+    from pcap_zmq.poll import Stop
+    from pcap_zmq.tools.status import Status, StatusConfig
+
+    stop = Stop()
+    is_balanced = True
+    try:
+        asking = Status(StatusConfig(address, timeout))
+        if is_rehearsal(click.get_current_context()):
+            return
+        with asking as receiver:
+            stop.install()
+            while (state := receiver.ask(stop)) is not None:
+                is_balanced = not any(line.tally.unaccounted for line in state.senders)
+                _show(state, as_json=as_json, clear=watch and sys.stdout.isatty())
+                if not watch:
+                    break
+                receiver.pause(interval, stop)
+    except PcapZmqError as error:
+        raise exits.Refused(error) from error
+    sys.exit(exits.DONE if is_balanced else exits.FAILED)
+
+
+def _show(state: "State", *, as_json: bool, clear: bool) -> None:
+    from pcap_zmq.formats.ledger import encode_state
+
+    if as_json:
+        click.echo(encode_state(state).decode())
+    else:
+        click.echo((CLEAR if clear else "") + render(state))
+
+
+def render(state: "State") -> str:
+    """The ledger for people."""
+    lines = [
+        f"receiver at {state.address}, output {state.output}, version {state.version}, "
+        f"started {_moment(state.started_ns)}",
+    ]
+    if not state.senders:
+        lines.append("no sender has been here")
+        return _plain(lines)
+    senders = sorted(state.senders, key=lambda line: (line.name, line.sender))
+    rows = [_HEAD, *(_row(line, state.now_ns) for line in senders)]
+    if len(senders) > 1:
+        row = ("all", "", *_numbers(state.total), "", "", "")
+        rows.append(row)
+    lines += _table(rows)
+    for line in senders:
+        lines += _notes(line, state)
+    return _plain(lines)
+
+
+def _plain(lines: Sequence[str]) -> str:
+    """Names come from elsewhere: they shall stand on the terminal and not steer it."""
+    return "\n".join(
+        "".join(letter if letter.isprintable() else "?" for letter in line)
+        for line in lines
+    )
+
+
+def _row(line: "Line", now_ns: int) -> tuple[str, ...]:
+    return (
+        line.name,
+        line.address or "-",
+        *_numbers(line.tally),
+        str(line.rate),
+        _age(now_ns - line.started_ns),
+        "here" if line.is_here else f"{_age(now_ns - line.seen_ns)} ago",
+    )
+
+
+def _numbers(tally: "Tally") -> tuple[str, ...]:
+    numbers = (
+        tally.logged,
+        tally.delivered,
+        tally.held_by_sender + tally.held_by_receiver,
+        tally.dropped.total(),
+        tally.missed + tally.missed_tail,
+        tally.elsewhere,
+        tally.unaccounted,
+    )
+    return tuple(map(str, numbers))
+
+
+def _notes(line: "Line", state: "State") -> list[str]:
+    """What the numbers in the table are made of, where they are made of anything."""
+    tally = line.tally
+    notes = [
+        f"dropped {n} as {reason.value}" for reason, n in tally.dropped.items() if n
+    ]
+    if tally.missed_tail:
+        notes.append(f"missed about {tally.missed_tail} after the last packet seen")
+    if tally.held_by_sender or tally.held_by_receiver:
+        notes.append(
+            f"held {tally.held_by_sender} by the sender and "
+            f"{tally.held_by_receiver} by the receiver"
+        )
+    if line.repeated:
+        notes.append(f"{line.repeated} came again and were passed over")
+    if tally.elsewhere:
+        notes.append(
+            f"{tally.elsewhere} acknowledged before {_moment(line.since_ns)}, from "
+            "when on this receiver can vouch"
+        )
+    if line.runs > 1:
+        notes.append(f"started {line.runs} times")
+    return [f"{line.name}: {note}" for note in notes]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < _TEXT_COLUMNS else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _age(duration_ns: int) -> str:
+    """Roughly how long: 5s, 12min, 3h, 4d."""
+    seconds = max(0, duration_ns) // NS_PER_S
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def _moment(wall_ns: int) -> str:
+    when = datetime.datetime.fromtimestamp(wall_ns // NS_PER_S, datetime.UTC)
+    return when.strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,99 @@
+"""Asks a receiver for its ledger, once or again and again."""
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from pcap_zmq import options, sockets
+from pcap_zmq.clock import SystemClock
+from pcap_zmq.errors import TransportError
+from pcap_zmq.formats.inquiry import (
+    ANSWER_MAX,
+    Kind,
+    Question,
+    decode_answer,
+    encode_question,
+)
+from pcap_zmq.formats.ledger import State, decode_state
+from pcap_zmq.poll import READABLE, WRITABLE, Poller, Stop, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class StatusConfig:
+    """Which receiver, and how long to wait for its answer."""
+
+    address: str
+    timeout_ns: int = options.ANSWER_NS.default
+
+    def check(self) -> None:
+        """Raises ConfigError for a value out of bounds."""
+        options.ANSWER_NS.check("--timeout (ns)", self.timeout_ns)
+
+
+class Status:
+    """Entered, it connects. Raises ConfigError or TransportError where the address
+    cannot be had."""
+
+    def __init__(self, config: StatusConfig) -> None:
+        config.check()
+        sockets.check_endpoint(config.address, bind=False)
+        self._config = config
+        self._clock = SystemClock()
+        self._poller = Poller()
+        self._open = ExitStack()
+        self._asked = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            context = opened.enter_context(zmq.Context())
+            self._socket = opened.enter_context(closing(context.socket(zmq.DEALER)))
+            sockets.prepare(self._socket)
+            self._socket.setsockopt(zmq.MAXMSGSIZE, ANSWER_MAX)
+            sockets.attach(self._socket, self._config.address, bind=False)
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def ask(self, stop: Stop) -> State | None:
+        """What the receiver says; None: a signal came first. Raises TransportError
+        where it says nothing in time, WireError where what it says is no answer."""
+        deadline_ns = self._clock.now().mono_ns + self._config.timeout_ns
+        self._asked += 1
+        question = encode_question(Question(Kind.STATUS, self._asked))
+        if not self._wait(WRITABLE, deadline_ns, stop):
+            return None
+        self._socket.send(question, zmq.NOBLOCK)
+        while self._wait(READABLE, deadline_ns, stop):
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            asked, body = decode_answer(frames)
+            if asked.number == self._asked:
+                return decode_state(body)
+        return None
+
+    def pause(self, pause_ns: int, stop: Stop) -> None:
+        """Waits, for a signal at most so long."""
+        self._poller.wait([stop.watch()], pause_ns)
+
+    def _wait(self, events: int, deadline_ns: int, stop: Stop) -> bool:
+        """False when a signal came."""
+        while not stop.is_set:
+            if int(self._socket.getsockopt(zmq.EVENTS)) & events:
+                return True
+            left_ns = deadline_ns - self._clock.now().mono_ns
+            if left_ns <= 0:
+                raise TransportError(
+                    f"no answer from {self._config.address}: no pcap-zmq-recv listens "
+                    "there, or it does not take this key"
+                )
+            self._poller.wait([stop.watch(), Watch(self._socket, events)], left_ns)
+        return False
