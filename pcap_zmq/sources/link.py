@@ -240,4 +240,6 @@ class LinkSource:
 
 def _identify(frame: zmq.Frame) -> Identity:
     """Who sent it, as far as ZeroMQ knows."""
-    return Identity(address=str(frame.get("Peer-Address")))
+    address = str(frame.get("Peer-Address"))
+    # Its sockets are IPv6 ones, that take IPv4 too.
+    return Identity(address=address.removeprefix("::ffff:"))
