@@ -8,7 +8,7 @@ from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.formats.inquiry import Question
 from pcap_zmq.formats.ledger import Line, State, encode_state
-from pcap_zmq.formats.receiver_link import Identity
+from pcap_zmq.formats.stream import Identity
 from pcap_zmq.packet import Instant
 
 FRESH_NS = 100 * NS_PER_MS

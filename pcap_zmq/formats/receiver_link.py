@@ -4,15 +4,15 @@ or clock.
 Specification: docs/wire.md; the theory of operation is in `formats/link.py`.
 """
 
-import hashlib
-from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 
-from pcap_zmq.counters import Account, Reason, ReceiverCounters
+from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.formats import wire
-from pcap_zmq.formats.ledger import Line, Tally
+from pcap_zmq.formats.book import Book, key_of
+from pcap_zmq.formats.ledger import Line
 from pcap_zmq.formats.link import HEARTBEAT_NS, SILENCE_NS
+from pcap_zmq.formats.stream import ANYBODY, Identity, Receipt, Stream
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant, Octets
 
@@ -25,150 +25,6 @@ RATE_NS = 1_000_000_000
 
 STREAMS_MAX = 4096
 """Streams that a receiver remembers: beyond, the longest unheard is forgotten."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who is at the other end of a connection, as far as that can be known."""
-
-    name: str = ""
-    """The name that is bound to its key; empty without keys."""
-    key: str = ""
-    """Its public key, Z85; empty without keys."""
-    address: str = ""
-    is_operator: bool = False
-    """May look at every line of the ledger, and send no packets."""
-
-
-ANYBODY = Identity()
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Which batch of which stream has been written, and whose packets they are."""
-
-    stream: StreamId
-    sequence: int
-    account: Account = field(default_factory=Account, compare=False, repr=False)
-
-
-@dataclass(slots=True)
-class Stream:
-    """What a receiver knows of one run of one sender."""
-
-    id: StreamId
-    """As its sender calls it."""
-    key: StreamId
-    """As we do: where senders have keys, no two of them can mean the same."""
-    name: str
-    peer: bytes
-    """The connection that it is on: ZeroMQ's routing id."""
-    next: int
-    written: int
-    linktype: int
-    heard_ns: int
-    window: int = 0
-    reserved: int = 0
-    """The largest window that the sender may still go by."""
-    held_bytes: int = 0
-    totals: bytes = wire.NO_TOTALS
-    identity: Identity = ANYBODY
-    since_ns: int = 0
-    rate: int = 0
-    rated_ns: int = 0
-    rated_logged: int = 0
-    has_left: bool = False
-    has_died: bool = False
-    """Started again without a goodbye."""
-    is_here: bool = True
-    """Connected as far as is known, so that it has a share of the queue."""
-    owes: ReplyType | None = None
-    spoke_ns: int = 0
-    is_refused: bool = False
-    """A batch was not taken, and the sender has yet to be told."""
-    resume_wanted: bool = False
-    """A batch was missing, and the sender has been told so."""
-    costs: deque[tuple[int, int]] = field(default_factory=deque)
-    """Number and cost of each batch that is held."""
-    repeated: int = 0
-    account: Account = field(default_factory=Account)
-    elsewhere: int = 0
-    """Packets that the sender found acknowledged otherwise than by this stream."""
-    acknowledged: int = 0
-    """Packets of this stream that the sender has found acknowledged, as we count."""
-    unacknowledged: deque[tuple[int, int]] = field(default_factory=deque)
-    """Number of each batch that the sender has not found acknowledged, and the packets
-    up to its end."""
-
-    def tally(self, held_here: int) -> Tally:
-        """held_here: packets of this stream that are found in the receiver now."""
-        said = wire.decode_totals(self.totals)
-        account = self.account
-        held_there = said.held - (account.received - self.acknowledged)
-        tally = Tally(
-            logged=said.logged,
-            delivered=account.written,
-            held_by_sender=held_there,
-            held_by_receiver=held_here,
-            missed=said.missed,
-            missed_tail=said.missed_tail,
-            elsewhere=self.elsewhere,
-            dropped=Counter(said.dropped) + account.dropped,
-        )
-        if self.elsewhere < 0:
-            # A sender's predecessor died before it heard that these were delivered.
-            tally.dropped[Reason.SENDER_GONE] += self.elsewhere
-            tally.elsewhere = 0
-        if self.has_died:
-            tally.dropped[Reason.SENDER_GONE] += held_there
-            tally.held_by_sender = 0
-        elif self.has_left:
-            # What it held when it said goodbye it has given up, or keeps on its disk.
-            given_up = held_there - said.spooled
-            tally.held_by_sender -= given_up
-            tally.dropped[Reason.SHUTDOWN] += given_up
-        return tally
-
-    def is_settled(self) -> bool:
-        """Nothing of it is held here."""
-        account = self.account
-        return account.received == account.written + account.dropped.total()
-
-    def compare_acknowledged(self) -> None:
-        """How far the sender has found its packets acknowledged: to the end of which
-        batch, of those that are settled. What it says beyond is unaccounted for."""
-        said = wire.acknowledged_in(self.totals) - self.elsewhere
-        batches = self.unacknowledged
-        while batches and batches[0][0] <= self.written and batches[0][1] <= said:
-            self.acknowledged = batches.popleft()[1]
-
-    def start_over(self, sequence: int, acknowledged: int) -> None:
-        """The sender cannot know what became of the batches before this one: what it
-        takes for acknowledged, and did not hear from us, is not ours."""
-        batches = self.unacknowledged
-        while batches and batches[0][0] < sequence:
-            self.acknowledged = batches.popleft()[1]
-        self.elsewhere = acknowledged - self.acknowledged
-
-
-@dataclass(slots=True)
-class _Sender:
-    """What is kept of a sender while its earlier runs are forgotten."""
-
-    since_ns: int
-    present: StreamId
-    runs: int = 0
-    repeated: int = 0
-    past: Tally = field(default_factory=Tally)
-
-
-def _key_of(identity: Identity, stream: StreamId) -> StreamId:
-    """Senders with different names can use the same id, in good faith or not."""
-    if not identity.name:
-        return stream
-    name = identity.name.encode()
-    digest = hashlib.blake2b(stream.sender, digest_size=16, key=name[:64])
-    return StreamId(digest.digest(), stream.started_ns)
 
 
 def _was_resumed(before: bytes, after: bytes) -> bool:
@@ -194,7 +50,7 @@ class ReceiverLink:
         self._queue_bytes = queue_bytes
         self._counters = counters
         self._by_peer: dict[bytes, Stream] = {}
-        self._senders: OrderedDict[bytes, _Sender] = OrderedDict()
+        self._book = Book()
         self._talkative: set[StreamId] = set()
         self._is_uneven = False
         self._held_bytes = 0
@@ -289,46 +145,12 @@ class ReceiverLink:
     def lines(self, held: Mapping[StreamId, int], now: Instant) -> list[Line]:
         """The ledger. held: packets of each stream, by its key, that are found in this
         receiver now."""
-        by_sender: dict[bytes, list[Stream]] = {}
-        for stream in self.streams.values():
-            by_sender.setdefault(stream.key.sender, []).append(stream)
-        return [
-            self._line(self._senders[sender], streams, held, now)
-            for sender, streams in by_sender.items()
-        ]
-
-    def _line(
-        self,
-        sender: _Sender,
-        streams: Sequence[Stream],
-        held: Mapping[StreamId, int],
-        now: Instant,
-    ) -> Line:
-        tally = Tally()
-        tally.add(sender.past)
-        for stream in streams:
-            tally.add(stream.tally(held.get(stream.key, 0)))
-        present = max(streams, key=lambda stream: stream.id.started_ns)
-        mono_to_wall_ns = now.wall_ns - now.mono_ns
-        return Line(
-            name=present.name,
-            key=present.identity.key,
-            address=present.identity.address,
-            sender=present.id.sender.hex(),
-            started_ns=present.id.started_ns,
-            since_ns=sender.since_ns + mono_to_wall_ns,
-            seen_ns=max(stream.heard_ns for stream in streams) + mono_to_wall_ns,
-            is_here=present.is_here,
-            runs=sender.runs,
-            repeated=sender.repeated + sum(stream.repeated for stream in streams),
-            rate=present.rate,
-            tally=tally,
-        )
+        return self._book.lines(self.streams.values(), held, now)
 
     def _greet(
         self, peer: bytes, message: Message, now_ns: int, identity: Identity
     ) -> None:
-        key = _key_of(identity, message.stream)
+        key = key_of(identity, message.stream)
         acknowledged = wire.acknowledged_in(message.totals)
         stream = self.streams.get(key)
         if stream is None:
@@ -371,18 +193,12 @@ class ReceiverLink:
 
     def _supersede(self, run: Stream) -> None:
         """An earlier run of the same sender can say no goodbye any more."""
-        sender = self._senders.get(run.key.sender)
-        if sender is None:
-            sender = _Sender(since_ns=run.since_ns, present=run.key, runs=1)
-            self._senders[run.key.sender] = sender
-        elif sender.present.started_ns < run.key.started_ns:
-            earlier = self.streams.get(sender.present)
-            if earlier is not None:
-                earlier.has_died = not earlier.has_left
-                earlier.has_left = True
-                self._dismiss(earlier)
-            sender.present = run.key
-            sender.runs += 1
+        superseded = self._book.enter(run)
+        earlier = self.streams.get(superseded) if superseded else None
+        if earlier is not None:
+            earlier.has_died = not earlier.has_left
+            earlier.has_left = True
+            self._dismiss(earlier)
 
     def _move(self, stream: Stream, peer: bytes) -> None:
         """The stream is on this connection from now on, and nothing else is."""
@@ -441,7 +257,7 @@ class ReceiverLink:
         self._held_bytes += cost
         stream.costs.append((message.sequence, cost))
         self._counters.count_received(stream, message.count)
-        stream.unacknowledged.append((message.sequence, stream.account.received))
+        stream.remember(message.sequence)
         return EncodedBatch(
             linktype=message.linktype,
             count=message.count,
@@ -534,21 +350,13 @@ class ReceiverLink:
     def _forget_superseded(self) -> None:
         """The earlier runs of each sender, once nothing of them is held here."""
         for stream in list(self.streams.values()):
-            is_present = self._senders[stream.key.sender].present == stream.key
             is_connected = self._by_peer.get(stream.peer) is stream
-            if not is_present and not is_connected and stream.is_settled():
+            is_wanted = is_connected or self._book.is_present(stream)
+            if not is_wanted and stream.is_settled():
                 self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
-        """Its terms stay in its sender's line, as long as that is remembered."""
         del self.streams[stream.key]
         if self._by_peer.get(stream.peer) is stream:
             del self._by_peer[stream.peer]
-        sender = self._senders[stream.key.sender]
-        tally = stream.tally(held_here=0)
-        tally.dropped[Reason.SENDER_GONE] += tally.held_by_sender
-        tally.held_by_sender = 0
-        sender.past.add(tally)
-        sender.repeated += stream.repeated
-        if not any(key.sender == stream.key.sender for key in self.streams):
-            del self._senders[stream.key.sender]
+        self._book.close(stream, self.streams)

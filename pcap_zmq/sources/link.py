@@ -22,7 +22,8 @@ from pcap_zmq.formats import inquiry, wire
 from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.inquiry import Question
 from pcap_zmq.formats.ledger import Line
-from pcap_zmq.formats.receiver_link import ANYBODY, Identity, Receipt, ReceiverLink
+from pcap_zmq.formats.receiver_link import ReceiverLink
+from pcap_zmq.formats.stream import ANYBODY, Identity, Receipt
 from pcap_zmq.formats.wire import MessageType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant, Octets
 from pcap_zmq.poll import READABLE, Watch
@@ -43,9 +44,9 @@ COMPLAINT_NS = 60 * NS_PER_S
 class LinkSource:
     """Listens on `address`, or connects to a sender that listens.
 
-    answer: what to say to a question of somebody. once: exhausted when every sender
-    seen has said goodbye. Raises ConfigError or TransportError where the address cannot
-    be had.
+    status: another address to be asked at. answer: what to say to a question. once:
+    exhausted when every sender seen has said goodbye. Raises ConfigError or
+    TransportError where an address cannot be had.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class LinkSource:
         address: str,
         *,
         connect: bool,
+        status: str | None = None,
         once: bool,
         link: ReceiverLink,
         answer: Callable[[Question, Identity], bytes],
@@ -74,6 +76,8 @@ class LinkSource:
             # A reply to a peer that has gone shall say so, rather than vanish.
             self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
             self.address = sockets.attach(self._socket, address, bind=not connect)
+            if status is not None:
+                sockets.attach(self._socket, status, bind=True)
         except BaseException:
             self.close()
             raise

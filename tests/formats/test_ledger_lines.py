@@ -7,7 +7,8 @@ import pytest
 
 from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.formats.ledger import Line
-from pcap_zmq.formats.receiver_link import ANYBODY, Identity, ReceiverLink
+from pcap_zmq.formats.receiver_link import ReceiverLink
+from pcap_zmq.formats.stream import ANYBODY, Identity
 from pcap_zmq.formats.wire import Message, MessageType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.link import HEARTBEAT_NS, SILENCE_NS
-from pcap_zmq.formats.receiver_link import STREAMS_MAX, Receipt, ReceiverLink
+from pcap_zmq.formats.receiver_link import STREAMS_MAX, ReceiverLink
+from pcap_zmq.formats.stream import Identity, Receipt
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
 from pcap_zmq.packet import EncodedBatch
 from tests.support.link_world import MS, SECOND, World
@@ -84,6 +85,26 @@ def test_a_batch_from_before_the_last_connection_is_passed_over() -> None:
     desk.greets(A, PEER_B)
     assert desk.hears(MessageType.BATCH, 1, peer=PEER_A) is None
     assert desk.hears(MessageType.BATCH, 1, peer=PEER_B) is not None
+
+
+def test_a_sender_that_never_hears_an_acknowledgement_is_not_remembered_for_ever() -> (
+    None
+):
+    desk = Desk()
+    desk.greets()
+    for sequence in range(1, 2_000):
+        desk.writes(desk.batch(sequence, length=0))
+    (stream,) = desk.link.streams.values()
+    assert len(stream.unacknowledged) < 500
+
+
+def test_streams_with_one_id_and_different_names_are_different_ones() -> None:
+    """However long their names are, and however alike."""
+    desk = Desk()
+    for name in ("n" * 200 + "a", "n" * 200 + "b"):
+        hello = Message(MessageType.HELLO, A, 1)
+        desk.link.receive(name.encode(), hello, desk.now_ns, Identity(name=name))
+    assert len(desk.link.streams) == 2
 
 
 def test_a_stream_that_moves_on_leaves_its_old_connection_to_who_is_there_now() -> None:

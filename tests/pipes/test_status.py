@@ -247,6 +247,16 @@ def test_a_receiver_that_starts_again_says_from_when_it_can_vouch(
     assert "10 acknowledged before" in said
 
 
+def test_a_receiver_that_connects_can_be_asked_at_an_address_of_its_own(
+    tools: Tools, tmp_path: Path, savefile: Path
+) -> None:
+    endpoint, status = f"ipc://{tmp_path}/link", f"ipc://{tmp_path}/status"
+    options = ("--connect", "--status", status)
+    tools.receive(endpoint, f"file:{tmp_path}/out", *options)
+    tools.send(savefile, endpoint, "--bind").finish()
+    assert state_of(tools, status)["total"]["delivered"] == len(PACKETS)
+
+
 def test_watching_goes_on_until_a_signal(tools: Tools, tmp_path: Path) -> None:
     _, address = tools.receive_on_tcp(f"file:{tmp_path}/out")
     options = ("--watch", "--interval", "100ms", "--json")
