@@ -3,16 +3,19 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n auto
+MINUTES ?= 10
+JOBS ?= 1
 
 VENV := .venv
 RUN := $(VENV)/bin
 # Everything that an editable install does not pick up by itself.
-BUILT_FROM := pyproject.toml setup.py $(filter-out %/_nflog.c %/_pcap.c, \
-	$(wildcard nflog_ffi/*.c nflog_ffi/*.h nflog_ffi/_build.py \
+BUILT_FROM := pyproject.toml setup.py $(filter-out %/_linux.c %/_nflog.c %/_pcap.c, \
+	$(wildcard linux_ffi/*.c linux_ffi/*.h linux_ffi/_build.py \
+	nflog_ffi/*.c nflog_ffi/*.h nflog_ffi/_build.py \
 	pcap_ffi/*.c pcap_ffi/*.h pcap_ffi/_build.py))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types suite bench venv clean system-packages
+.PHONY: help demo test lint types suite fuzz bench venv clean system-packages
 
 help: ## Show these lines
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -32,6 +35,11 @@ types: $(VENV)/.installed ## Types, by mypy
 suite: $(VENV)/.installed ## The tests; PYTEST_ARGS="-n auto" says how
 	$(RUN)/pytest $(PYTEST_ARGS)
 
+fuzz: $(VENV)/.installed ## Fuzz every parser, MINUTES=10 each; FUZZ= says which
+	@PYTHON='$(PYTHON)' sh scripts/system-packages --with clang
+	@$(RUN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(RUN)/python -m tests.fuzz --minutes $(MINUTES) --jobs $(JOBS) $(FUZZ)
+
 bench: $(VENV)/.installed ## The benchmarks; BENCH_ARGS= says which
 	$(RUN)/python -m bench $(BENCH_ARGS)
 
@@ -39,6 +47,7 @@ venv: $(VENV)/.installed ## Only build what the others need
 
 clean: ## Remove all that was built, the virtual environment too
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f linux_ffi/*.so linux_ffi/*.o linux_ffi/_linux.c
 	rm -f nflog_ffi/*.so nflog_ffi/*.o nflog_ffi/_nflog.c
 	rm -f pcap_ffi/*.so pcap_ffi/*.o pcap_ffi/_pcap.c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -54,6 +63,6 @@ $(VENV)/.installed: $(BUILT_FROM) | system-packages
 	    "make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 	@# Else setuptools sees no reason to build again when only a header is new.
-	@rm -f nflog_ffi/*.so pcap_ffi/*.so
+	@rm -f linux_ffi/*.so nflog_ffi/*.so pcap_ffi/*.so
 	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
 	@touch $@

@@ -1,6 +1,7 @@
 """The crossing to libpcap, and the C loops over packed packet records."""
 
 from pcap_ffi.buffers import keep_freed_memory, new_buffer
+from pcap_ffi.latency import LatencyHistogram
 from pcap_ffi.records import (
     CAPLEN_MAX,
     RECORD_HEADER,
@@ -16,6 +17,7 @@ __all__ = [
     "CAPLEN_MAX",
     "RECORD_HEADER",
     "Ended",
+    "LatencyHistogram",
     "RecordsError",
     "Savefile",
     "SavefileFormatError",

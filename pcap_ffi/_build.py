@@ -5,7 +5,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).parent
-SOURCES = ["records.c", "savefile.c", "buffers.c"]
+SOURCES = ["records.c", "latency.c", "savefile.c", "buffers.c"]
 
 ffi = FFI()
 ffi.cdef((HERE / "pcap_ffi.cdef.h").read_text())

@@ -13,6 +13,15 @@ void records_to_microseconds(uint8_t *records, size_t length);
 size_t records_truncate(uint8_t *records, size_t length, uint32_t snaplen);
 size_t records_whole(const uint8_t *records, size_t length, size_t limit);
 
+struct latency {
+    uint64_t *counts;
+    uint64_t ahead;
+    double sum_s;
+};
+void latency_observe(struct latency *latency, const int64_t *bounds_ns, size_t bounds,
+                     const uint8_t *records, size_t length, int64_t now_ns,
+                     uint32_t unit_ns);
+
 struct savefile;
 struct savefile *savefile_open(int fd, const char *beginning, size_t length,
                                char *errbuf);

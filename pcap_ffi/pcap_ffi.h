@@ -1,4 +1,4 @@
-/* The shapes that records.c, savefile.c and buffers.c offer. */
+/* The shapes that records.c, latency.c, savefile.c and buffers.c offer. */
 #ifndef PCAP_FFI_PCAP_FFI_H
 #define PCAP_FFI_PCAP_FFI_H
 
@@ -31,11 +31,27 @@ static inline void put32(uint8_t *out, uint32_t value)
     out[3] = (uint8_t)(value >> 24);
 }
 
+static inline uint32_t get32(const uint8_t *in)
+{
+    return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 |
+           (uint32_t)in[3] << 24;
+}
+
 /* records.c */
 int64_t records_count(const uint8_t *records, size_t length, size_t *at);
 void records_to_microseconds(uint8_t *records, size_t length);
 size_t records_truncate(uint8_t *records, size_t length, uint32_t snaplen);
 size_t records_whole(const uint8_t *records, size_t length, size_t limit);
+
+/* latency.c */
+struct latency {
+    uint64_t *counts; /* bounds of them, and one more for all above */
+    uint64_t ahead;
+    double sum_s;
+};
+void latency_observe(struct latency *latency, const int64_t *bounds_ns, size_t bounds,
+                     const uint8_t *records, size_t length, int64_t now_ns,
+                     uint32_t unit_ns);
 
 /* savefile.c */
 struct savefile;

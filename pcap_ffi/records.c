@@ -8,12 +8,6 @@
 
 #define NANOSECONDS 1000000000
 
-static uint32_t get32(const uint8_t *in)
-{
-    return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 |
-           (uint32_t)in[3] << 24;
-}
-
 /* How many records fill exactly length octets, or -1; *at is then where the first one
  * starts that does not fit the format. */
 int64_t records_count(const uint8_t *records, size_t length, size_t *at)

@@ -9,12 +9,28 @@ class ConfigError(PcapZmqError, ValueError):
     """Asked for the impossible; names the option, its value and its bound."""
 
 
+class ConfigPermissionError(ConfigError, PermissionError):
+    """A settings file may not be read."""
+
+
+class KeyFileError(ConfigError):
+    """A certificate file that is missing, is none, or is not the one to use there."""
+
+
+class KeyPermissionError(KeyFileError, PermissionError):
+    """A key file may not be read or written, or others may."""
+
+
 class FormatError(PcapZmqError, ValueError):
     """Bytes do not fit a format."""
 
 
 class SavefileError(FormatError):
     """A file or stream that is no savefile, or ends in the middle of a packet."""
+
+
+class SpoolFormatError(FormatError):
+    """Octets in a spool that docs/spool.md does not explain."""
 
 
 class WireError(FormatError):
@@ -49,6 +65,14 @@ class OutputPermissionError(OutputError, PermissionError):
     """The output may not be made or written."""
 
 
+class SpoolError(EdgeError):
+    """The directory that holds what cannot be sent yet."""
+
+
+class SpoolPermissionError(SpoolError, PermissionError):
+    """The spool may not be used, or others may change it."""
+
+
 class InputError(EdgeError):
     """The savefile that packets are read from cannot be opened or read."""
 
@@ -62,4 +86,4 @@ class PrivilegeError(EdgeError, PermissionError):
 
 
 class TransportError(EdgeError):
-    """ZeroMQ refused an endpoint or a message."""
+    """ZeroMQ or the kernel refused an endpoint, an address or a message."""

@@ -35,8 +35,11 @@ BATCH_AGE_NS = Bounds(NS_PER_MS, 20 * NS_PER_MS, 10 * NS_PER_S)
 LOW_WATERMARK = Bounds(KIB, MIB, 100 * GIB, zero=True)
 HIGH_WATERMARK = Bounds(KIB, 64 * MIB, 100 * GIB, zero=True)
 SEND_QUEUE = Bounds(MIB, 64 * MIB, 64 * GIB)
+SPOOL_SIZE = Bounds(4 * MIB, 10 * GIB, 16384 * GIB)
 RECEIVE_QUEUE = Bounds(MIB, 64 * MIB, 64 * GIB)
 LINGER_NS = Bounds(0, 2 * NS_PER_S, 3600 * NS_PER_S)
+ANSWER_NS = Bounds(100 * NS_PER_MS, 5 * NS_PER_S, 60 * NS_PER_S)
+WATCH_NS = Bounds(100 * NS_PER_MS, NS_PER_S, 3600 * NS_PER_S)
 REPORT_NS = Bounds(NS_PER_S, 60 * NS_PER_S, 24 * 3600 * NS_PER_S, zero=True)
 
 

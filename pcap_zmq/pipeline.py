@@ -51,7 +51,8 @@ class Pipeline(Generic[In, Out]):
     """Joins a source, a stage and a sink; owns none of them.
 
     drop: counts an item that is lost because the sink does not take it now; None: the
-    item waits, and nothing more is read. What is held when the linger time has passed
+    item waits, and nothing more is read. delivered: is told of each item that the sink
+    has taken; None: nobody wants to know. What is held when the linger time has passed
     stays in `held`, for the tool to account for.
     """
 
@@ -65,11 +66,13 @@ class Pipeline(Generic[In, Out]):
         linger_ns: int,
         clock: Clock,
         poller: Poller,
+        delivered: Callable[[Out], None] | None = None,
     ) -> None:
         self._source = source
         self._stage = stage
         self._sink = sink
         self._drop = drop
+        self._delivered = delivered
         self._linger_ns = linger_ns
         self._clock = clock
         self._poller = poller
@@ -149,6 +152,8 @@ class Pipeline(Generic[In, Out]):
             # While it is on offer it is the sink's: nobody shall count it twice.
             item = self._held.popleft()
             if self._sink.offer(item, now):
+                if self._delivered is not None:
+                    self._delivered(item)
                 if item.receipt is not None:
                     self._source.settle(item.receipt, now)
             elif self._drop is None:

@@ -1,36 +1,102 @@
-"""Gives up root for good: groups, group, user, in this order, and verified.
+"""Gives up for good whatever the process may do beyond others, and verifies it.
 
-Specification: credentials(7), capabilities(7).
+Theory of operation. `harden` is for the start of a command, before any secret is read:
+what no tool ever needs goes there, since what is given up before the first thread
+starts is given up in all of them. `drop_to` is for the moment when everything that
+takes a capability is open. Capabilities belong to threads and capset(2) changes only
+the thread that calls it, so it must come before any other thread starts; `drop_to` sees
+to that by looking at every thread.
+
+What the kernel does not let us drop, we must not have: that is an error. The bounding
+set is the exception. Emptying it takes CAP_SETPCAP, which a container or a service may
+lack, and without new privileges it has nothing to bound.
+
+Specification: credentials(7), capabilities(7), PR_SET_DUMPABLE(2const).
 """
 
+import logging
 import os
 import pwd
+import resource
+from collections.abc import Iterator
+from pathlib import Path
 
+import linux_ffi
 from pcap_zmq.errors import ConfigError, PrivilegeError
 
+logger = logging.getLogger(__name__)
 
-def drop_to(user: str) -> None:
-    """Becomes `user`, who keeps nothing of root. Raises ConfigError where there is no
-    such user, PrivilegeError where the kernel refuses or something was kept."""
+TASKS = Path("/proc/self/task")
+"""One directory for each thread."""
+
+GIVEN_UP = {"CapInh": "0", "CapPrm": "0", "CapEff": "0", "CapAmb": "0"}
+"""What each thread's status must show, in hexadecimal digits."""
+
+
+def harden() -> None:
+    """No core dumps, no tracing by others than root, no new privileges by whatever is
+    executed, no capability that could be gained later. Harmless when said again. Raises
+    PrivilegeError where the kernel refuses."""
     try:
-        entry = pwd.getpwnam(user)
+        linux_ffi.forbid_dumps()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        linux_ffi.forbid_new_privileges()
+        if not linux_ffi.drop_bounding_set():
+            logger.debug("without CAP_SETPCAP the bounding set stays as it is")
+    except OSError as error:
+        raise PrivilegeError(
+            f"privileges cannot be limited: {error.strerror}; look for a system call "
+            "filter that denies prctl or prlimit64"
+        ) from error
+
+
+def drop_to(user: str | None) -> None:
+    """Becomes `user`, None: stays who it is; in any case keeps no capability.
+
+    Raises ConfigError where there is no such user, PrivilegeError where the kernel
+    refuses or something was kept, in whichever thread.
+    """
+    entry = None if user is None else _look_up(user)
+    harden()
+    if entry is not None and set(os.getresuid()) != {entry.pw_uid}:
+        _become(entry)
+    try:
+        linux_ffi.drop_capabilities()
+        # The kernel takes it back from whoever changes the user: commit_creds().
+        linux_ffi.forbid_dumps()
+    except OSError as error:
+        raise PrivilegeError(
+            f"capabilities cannot be given up: {error.strerror}; look for a system "
+            "call filter that denies capset or prctl"
+        ) from error
+    _verify()
+    if user is None and os.geteuid() == 0:
+        logger.info(
+            "no capability is left; --user NAME gives up root's hold on its files, too"
+        )
+
+
+def _look_up(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
     except KeyError as error:
         raise ConfigError(f"--user {user}: there is no such user") from error
-    if os.getuid() == entry.pw_uid and os.geteuid() == entry.pw_uid:
-        return
+
+
+def _become(entry: pwd.struct_passwd) -> None:
+    user, uid, gid = entry.pw_name, entry.pw_uid, entry.pw_gid
     try:
-        os.setgroups(os.getgrouplist(user, entry.pw_gid))
-        os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-        # Leaving uid 0 in all three places makes the kernel clear every capability.
-        os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+        os.setgroups(os.getgrouplist(user, gid))
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        # At once: until here a secret might be in memory that others may read.
+        linux_ffi.forbid_dumps()
+        # Before the way back is tried, so that what is tried is what is left.
+        linux_ffi.drop_capabilities()
     except OSError as error:
         raise PrivilegeError(
             f"cannot become {user}: {error.strerror}; start as root, or without --user"
         ) from error
-    _verify(user, entry.pw_uid, entry.pw_gid)
-
-
-def _verify(user: str, uid: int, gid: int) -> None:
     if os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid):
         raise PrivilegeError(f"did not become {user} for good")
     if uid == 0:
@@ -41,3 +107,36 @@ def _verify(user: str, uid: int, gid: int) -> None:
         pass
     else:
         raise PrivilegeError(f"could become root again after becoming {user}")
+
+
+def _verify() -> None:
+    if linux_ffi.may_dump():
+        raise PrivilegeError("the process can still be dumped and traced")
+    for name, status in _threads():
+        for field, digit in GIVEN_UP.items():
+            if set(status[field]) != {digit}:
+                raise PrivilegeError(f"{name} kept capabilities: {field} is not empty")
+        if status["NoNewPrivs"] != "1":
+            raise PrivilegeError(f"{name} may still gain privileges")
+
+
+def _threads() -> Iterator[tuple[str, dict[str, str]]]:
+    """Each thread's name and what the kernel says of it."""
+    try:
+        tasks = list(TASKS.iterdir())
+    except OSError as error:
+        raise PrivilegeError(
+            f"what was given up cannot be verified: {TASKS}: {error.strerror}; "
+            "mount /proc"
+        ) from error
+    for task in tasks:
+        try:
+            lines = (task / "status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            # It has ended meanwhile.
+            continue
+        status = dict(line.split(":", 1) for line in lines)
+        yield (
+            f"thread {task.name}",
+            {field: text.strip() for field, text in status.items()},
+        )

@@ -3,13 +3,16 @@
 Specification: zmq_setsockopt(3).
 """
 
+import contextlib
 import errno
+import ipaddress
 import re
 
 import zmq
 
 from pcap_zmq.errors import ConfigError, TransportError
 from pcap_zmq.formats import wire
+from pcap_zmq.formats.certificate import Certificate
 
 HEARTBEAT_INTERVAL_MS = 1_000
 HEARTBEAT_TIMEOUT_MS = 5_000
@@ -37,6 +40,10 @@ _POLLIN = int(zmq.POLLIN)
 
 SCHEMES = ("tcp", "ipc")
 
+ZAP_DOMAIN = "pcap-zmq"
+
+_NS_PER_MS = 1_000_000
+
 
 def prepare(socket: zmq.Socket[bytes]) -> None:
     """Sets what both ends have in common. Must come before connect or bind."""
@@ -61,6 +68,29 @@ def prepare(socket: zmq.Socket[bytes]) -> None:
     }
     for option, value in options.items():
         socket.setsockopt(option, value)
+
+
+def secure_server(socket: zmq.Socket[bytes], own: Certificate) -> None:
+    """Lets in whom the ZAP handler of the context lets in, and nobody where there is
+    none. Must come before connect or bind; either end of TCP may be the server."""
+    _set_keys(socket, own)
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt_string(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def secure_client(socket: zmq.Socket[bytes], own: Certificate, server: str) -> None:
+    """Speaks to the owner of this public key (Z85) and to nobody else. Must come before
+    connect or bind."""
+    _set_keys(socket, own)
+    socket.setsockopt(zmq.CURVE_SERVERKEY, server.encode())
+
+
+def _set_keys(socket: zmq.Socket[bytes], own: Certificate) -> None:
+    if own.secret is None:
+        raise ValueError("a certificate without its secret")
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, own.public.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, own.secret.reveal().encode())
 
 
 def attach(socket: zmq.Socket[bytes], endpoint: str, *, bind: bool) -> str:
@@ -119,6 +149,79 @@ def _check_tcp(endpoint: str, address: str, *, bind: bool) -> None:
         raise ConfigError(
             f"{endpoint!r} cannot be connected to; name the other end's host and port"
         )
+
+
+def check_reach(endpoint: str, *, options: str) -> None:
+    """Raises ConfigError for an endpoint through which other hosts could listen or
+    talk. options: those that would secure it."""
+    if endpoint.startswith("ipc://"):
+        return
+    address = endpoint.partition("://")[2].rpartition(";")[2]
+    if not _is_loopback(address.rpartition(":")[0].strip("[]")):
+        raise ConfigError(
+            f"{endpoint} leaves this host and there are no keys, so anybody on the way "
+            "could read the packets or send some; make keys with pcap-zmq keygen and "
+            f"give {options}, or accept that with --insecure"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+class Redial:
+    """Connects again where ZeroMQ has given up: it does so for good after a handshake
+    that was refused or made no sense, be it for a key that is about to be allowed.
+
+    Told by the socket's monitor: a connection that ended without the news that it is
+    being tried again will not be.
+    """
+
+    EVENTS = (
+        zmq.EVENT_DISCONNECTED
+        | zmq.EVENT_CONNECT_RETRIED
+        | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    )
+    """What the monitor must tell."""
+
+    FIRST_NS = 1_000 * _NS_PER_MS
+    """More than the news takes; doubled for each try."""
+
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        self._socket = socket
+        self._endpoint = endpoint
+        self._wait_ns = self.FIRST_NS
+        self._due_ns: int | None = None
+
+    def note(self, event: int, now_ns: int) -> None:
+        """Takes note of an event of the monitor; of any other too."""
+        if event == zmq.EVENT_DISCONNECTED:
+            self._due_ns = now_ns + self._wait_ns
+        elif event == zmq.EVENT_CONNECT_RETRIED:
+            self._due_ns = None
+        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._due_ns = None
+            self._wait_ns = self.FIRST_NS
+
+    def serve(self, now_ns: int) -> None:
+        """Connects when it is time."""
+        if self._due_ns is None or now_ns < self._due_ns:
+            return
+        self._due_ns = None
+        self._wait_ns = min(2 * self._wait_ns, RECONNECT_MAX_MS * _NS_PER_MS)
+        with contextlib.suppress(zmq.ZMQError):
+            # Where ZeroMQ has forgotten it there is nothing to end.
+            self._socket.disconnect(self._endpoint)
+        self._socket.connect(self._endpoint)
+
+    def due(self) -> int | None:
+        """When to try again (mono_ns)."""
+        return self._due_ns
 
 
 def has_message(socket: zmq.Socket[bytes]) -> bool:

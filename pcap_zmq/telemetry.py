@@ -61,7 +61,7 @@ class SenderReport:
     def __init__(self, counters: SenderCounters, held: Callable[[], int]) -> None:
         self._counters = counters
         self._held = held
-        self._last = (0, 0, 0)
+        self._last = (counters.logged, counters.raw_bytes, counters.payload_bytes)
 
     def since_last(self, seconds: float) -> str:
         counters = self._counters

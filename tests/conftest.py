@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 import zmq
 
-NO_SKIPS = "PCAP_ZMQ_NO_SKIPS"
+NO_SKIPS = "TESTS_MAY_NOT_SKIP"
 """Set where everything that the tests need is installed: a skip is a failure then."""
 
 

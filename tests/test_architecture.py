@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("nflog_ffi", "pcap_ffi", "pcap_zmq")
+PACKAGES = ("linux_ffi", "nflog_ffi", "pcap_ffi", "pcap_zmq")
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text())
     for package in PACKAGES
@@ -18,6 +18,7 @@ MODULES = {
 ONLY_IN = {
     "click": ("pcap_zmq.cli.",),
     "zmq": (
+        "pcap_zmq.doctor.look.host",
         "pcap_zmq.poll",
         "pcap_zmq.sockets",
         "pcap_zmq.sinks.link",
@@ -29,6 +30,7 @@ ONLY_IN = {
     "nflog_ffi.limits": ("pcap_zmq.options", "pcap_zmq.tools.send", "nflog_ffi."),
     "nflog_ffi._nflog": ("nflog_ffi.",),
     "pcap_ffi._pcap": ("pcap_ffi.",),
+    "linux_ffi": ("pcap_zmq.privileges", "linux_ffi."),
     # The crossings stand on their own: nflog_ffi has no clock to be told by.
     "time": ("pcap_zmq.clock", "nflog_ffi.socket"),
     "datetime": (),
@@ -36,18 +38,33 @@ ONLY_IN = {
     "zlib": (),
     "zstandard": (),
     "lz4": (),
-    "threading": ("pcap_zmq.sources.savefile",),
+    "prometheus_client": ("pcap_zmq.metrics.prometheus",),
+    "datadog": ("pcap_zmq.metrics.statsd",),
+    "http": (),
+    "socketserver": ("pcap_zmq.metrics.server",),
+    "wsgiref": ("pcap_zmq.metrics.server",),
+    "threading": ("pcap_zmq.metrics.server", "pcap_zmq.sources.savefile"),
     "queue": ("pcap_zmq.sources.savefile",),
-    "subprocess": (),
+    # Only to list what other programs know; nothing else starts one.
+    "subprocess": ("pcap_zmq.doctor.look.programs",),
+    "ctypes": ("pcap_zmq.doctor.look.host",),
     "multiprocessing": (),
     "asyncio": (),
     "random": (),
     "pickle": (),
-    "socket": ("pcap_zmq.tools.send",),
-    "pwd": ("pcap_zmq.privileges",),
+    "socket": (
+        "pcap_zmq.doctor.look.network",
+        "pcap_zmq.ends",
+        "pcap_zmq.metrics.exporters",
+        "pcap_zmq.metrics.server",
+        "pcap_zmq.metrics.statsd",
+        "pcap_zmq.supervisor",
+        "pcap_zmq.tools.send",
+    ),
+    "pwd": ("pcap_zmq.doctor.look.rights", "pcap_zmq.privileges"),
     # Whatever it loads by name is not seen here: so only these two.
     "importlib": ("pcap_zmq.formats.codec", "pcap_zmq.__init__"),
-    "cffi": ("nflog_ffi._build", "pcap_ffi._build"),
+    "cffi": ("linux_ffi._build", "nflog_ffi._build", "pcap_ffi._build"),
 }
 
 # Layers of pcap_zmq, and what of pcap_zmq each may import.
@@ -63,6 +80,7 @@ LAYERS = {
     "pcap_zmq.pipeline": (*VALUES, "pcap_zmq.ports", "pcap_zmq.poll", "pcap_zmq.clock"),
     "pcap_zmq.sockets": (*VALUES, "pcap_zmq.formats."),
     "pcap_zmq.privileges": VALUES,
+    "pcap_zmq.supervisor": (*VALUES, "pcap_zmq.clock", "pcap_zmq.poll"),
     "pcap_zmq.telemetry": (
         *VALUES,
         "pcap_zmq.clock",
@@ -70,11 +88,47 @@ LAYERS = {
         "pcap_zmq.poll",
     ),
     "pcap_zmq.options": (*VALUES, "pcap_zmq.clock"),
+    "pcap_zmq.ends": (*VALUES, "pcap_zmq.formats."),
+    "pcap_zmq.doctor.__init__": (),
+    "pcap_zmq.doctor.finding": (),
+    "pcap_zmq.doctor.judge.": (
+        "pcap_zmq.doctor.finding",
+        "pcap_zmq.doctor.judge.",
+        "pcap_zmq.formats.",
+    ),
+    "pcap_zmq.doctor.look.": (
+        "pcap_zmq.doctor.judge.",
+        "pcap_zmq.doctor.look.",
+        "pcap_zmq.formats.",
+        "pcap_zmq.errors",
+        "pcap_zmq.__version__",
+    ),
+    "pcap_zmq.limiter": (*VALUES, "pcap_zmq.clock"),
+    "pcap_zmq.logs": (
+        *VALUES,
+        "pcap_zmq.clock",
+        "pcap_zmq.limiter",
+        "pcap_zmq.poll",
+    ),
     "pcap_zmq.formats.": (*VALUES, "pcap_zmq.formats."),
     "pcap_zmq.policy.": (*VALUES, "pcap_zmq.policy."),
-    "pcap_zmq.stages.": (*VALUES, "pcap_zmq.policy.", "pcap_zmq.formats."),
+    "pcap_zmq.metrics.": (
+        *VALUES,
+        "pcap_zmq.metrics.",
+        "pcap_zmq.formats.ledger",
+        "pcap_zmq.clock",
+        "pcap_zmq.poll",
+        "pcap_zmq.ports",
+        "pcap_zmq.__version__",
+    ),
+    "pcap_zmq.stages.": (
+        *VALUES,
+        "pcap_zmq.policy.",
+        "pcap_zmq.formats.",
+        "pcap_zmq.ports",
+    ),
     "pcap_zmq.sources.": (*VALUES, *EDGE, "pcap_zmq.sockets"),
-    "pcap_zmq.sinks.": (*VALUES, *EDGE, "pcap_zmq.sockets"),
+    "pcap_zmq.sinks.": (*VALUES, *EDGE, "pcap_zmq.ends", "pcap_zmq.sockets"),
     "pcap_zmq.tools.": ("pcap_zmq.",),
     # The command line knows the tools and their options, not what they are made of;
     # names and units are the exception.
@@ -85,8 +139,13 @@ LAYERS = {
         "pcap_zmq.errors",
         "pcap_zmq.clock",
         "pcap_zmq.poll",
+        "pcap_zmq.supervisor",
+        "pcap_zmq.doctor.finding",
+        "pcap_zmq.metrics.exporters",
         "pcap_zmq.formats.linktype",
         "pcap_zmq.formats.codec",
+        "pcap_zmq.formats.settings",
+        "pcap_zmq.logs",
         "pcap_zmq.__version__",
     ),
 }
@@ -94,8 +153,18 @@ LAYERS = {
 WORLD = ("os", "io", "socket", "select", "fcntl", "signal", "sys", "logging", "pathlib")
 """What touches the world, or speaks to it."""
 
-PURE = ("pcap_zmq.formats.", "pcap_zmq.policy.")
-HANDS_OFF = ("pcap_zmq.packet", "pcap_zmq.counters", "pcap_zmq.errors", *PURE)
+PURE = ("pcap_zmq.formats.", "pcap_zmq.policy.", "pcap_zmq.doctor.judge.")
+HANDS_OFF = (
+    "pcap_zmq.packet",
+    "pcap_zmq.counters",
+    "pcap_zmq.errors",
+    "pcap_zmq.metrics.address",
+    "pcap_zmq.metrics.family",
+    "pcap_zmq.metrics.latency",
+    "pcap_zmq.metrics.receiver",
+    "pcap_zmq.metrics.sender",
+    *PURE,
+)
 
 
 def is_in(module: str, places: tuple[str, ...]) -> bool:
@@ -202,7 +271,7 @@ def test_a_stage_may_log_and_touches_nothing_else(module: str) -> None:
     assert strays == []
 
 
-@pytest.mark.parametrize("crossing", ["nflog_ffi", "pcap_ffi"])
+@pytest.mark.parametrize("crossing", ["linux_ffi", "nflog_ffi", "pcap_ffi"])
 def test_a_crossing_stands_on_its_own(crossing: str) -> None:
     others = [package for package in PACKAGES if package != crossing]
     strays = [

@@ -4,8 +4,11 @@ import click
 from click.shell_completion import get_completion_class
 
 from pcap_zmq import __version__
+from pcap_zmq.cli.config import config
+from pcap_zmq.cli.doctor import doctor
 from pcap_zmq.cli.receive import receive
 from pcap_zmq.cli.send import send
+from pcap_zmq.cli.status import status
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -32,8 +35,11 @@ def completion(shell: str) -> None:
         click.echo(complete(command, {}, name, variable).source())
 
 
+pcap_zmq.add_command(config)
+pcap_zmq.add_command(doctor)
 pcap_zmq.add_command(send)
 pcap_zmq.add_command(receive)
+pcap_zmq.add_command(status)
 
 
 def main() -> None:

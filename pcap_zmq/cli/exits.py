@@ -1,5 +1,10 @@
-"""Errors to exit codes: the one table."""
+"""Errors to exit codes: the one table; and their way there."""
 
+from typing import Any
+
+import click
+
+from pcap_zmq import logs
 from pcap_zmq.errors import (
     ConfigError,
     FormatError,
@@ -28,3 +33,16 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
 def code_for(error: PcapZmqError) -> int:
     """What the process exits with for this error."""
     return next(code for kind, code in _CODES if isinstance(error, kind))
+
+
+class Refused(click.ClickException):
+    """An error of ours on its way to standard error and to the exit code."""
+
+    def __init__(self, error: PcapZmqError) -> None:
+        super().__init__(str(error))
+        # As click's own errors do.
+        self.exit_code = code_for(error)  # type: ignore[misc]
+
+    def show(self, file: Any = None) -> None:
+        """One line, in the form that was asked for."""
+        logs.say("error", self.message)

@@ -5,18 +5,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pcap_zmq import options
+from pcap_zmq.cli.command import tool_command
+from pcap_zmq.cli.exporting import export_options, exports_of
 from pcap_zmq.cli.options import Linktype, duration, quantity_option, size
-from pcap_zmq.cli.running import common_options, run
+from pcap_zmq.cli.running import run
 
 if TYPE_CHECKING:
     from pcap_zmq.tools.receive import Receive
 
 
-@click.command("recv", context_settings={"max_content_width": 100})
+@tool_command("recv")
 @click.argument("address")
 @click.argument("output")
 @click.option(
     "--connect", is_flag=True, help="Connect to ADDRESS, where a sender listens."
+)
+@click.option(
+    "--status",
+    metavar="ENDPOINT",
+    help="Answer pcap-zmq status here, too; with --connect, only here.",
 )
 @click.option(
     "--linktype",
@@ -44,6 +51,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Leave when every sender seen has said goodbye and all is written.",
 )
+@click.option(
+    "--user", metavar="NAME", help="Become this user first: it has to own OUTPUT."
+)
 @quantity_option(
     "--linger",
     duration(options.LINGER_NS),
@@ -52,8 +62,8 @@ if TYPE_CHECKING:
 @quantity_option(
     "--report", duration(options.REPORT_NS), "How often to log a line; 0: never."
 )
-@common_options
-def receive(address: str, output: str, log_level: str, **flags: Any) -> None:
+@export_options
+def receive(address: str, output: str, **flags: Any) -> None:
     """Receive packets on ADDRESS and write one pcap stream to OUTPUT.
 
     ADDRESS is tcp://HOST:PORT (tcp://0.0.0.0:5140 for every address) or ipc://PATH.
@@ -64,7 +74,7 @@ def receive(address: str, output: str, log_level: str, **flags: Any) -> None:
     header and whole packets. Meanwhile the senders hold theirs. Exit codes: 0 done, 1
     failed while running, 2 usage, 3 permission, 4 peer or format.
     """
-    run(lambda: _make(address, output, flags), log_level)
+    run(lambda: _make(address, output, flags))
 
 
 def _make(address: str, output: str, flags: dict[str, Any]) -> "Receive":
@@ -78,6 +88,7 @@ def _make(address: str, output: str, flags: dict[str, Any]) -> "Receive":
             nanoseconds=flags.pop("precision") == "nano",
             linger_ns=flags.pop("linger"),
             report_ns=flags.pop("report"),
+            exports=exports_of(flags),
             **flags,
         )
     )

@@ -1,19 +1,15 @@
-"""Runs a tool for a command: logs, signals, totals, and errors as one line."""
+"""Runs a tool for a command: signals, totals, and errors as one line."""
 
-import logging
 import sys
-from collections.abc import Callable
-from typing import Any, Protocol, Self, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, Self
 
 import click
 
-from pcap_zmq import __version__
+from pcap_zmq import logs
 from pcap_zmq.cli import exits
+from pcap_zmq.cli.command import is_rehearsal
 from pcap_zmq.errors import PcapZmqError
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Tool(Protocol):
@@ -29,34 +25,20 @@ class Tool(Protocol):
     def totals(self) -> str:
         """What has happened altogether, for people."""
 
-
-def common_options(command: Command) -> Command:
-    """What every command has."""
-    for option in (
-        click.option(
-            "--log-level",
-            type=click.Choice(LOG_LEVELS),
-            default="info",
-            show_default=True,
-            help="Least severe messages to write to stderr.",
-        ),
-        click.version_option(__version__, package_name="pcap-zmq"),
-        click.help_option("-h", "--help"),
-    ):
-        command = option(command)
-    return command
+    def numbers(self) -> Mapping[str, object]:
+        """The same for machines."""
 
 
-def run(make: Callable[[], Tool], log_level: str) -> None:
-    """Makes a tool and runs it; ends the process with the code that fits."""
+def run(make: Callable[[], Tool]) -> None:
+    """Makes a tool and runs it; ends the process with the code that fits. Making it
+    opens nothing: that much is done where only the settings are checked, too."""
+    if is_rehearsal(click.get_current_context()):
+        make()
+        return
     # Here, so that --help does not load ZeroMQ.
     from pcap_zmq.poll import Stop
+    from pcap_zmq.supervisor import Manager
 
-    logging.basicConfig(
-        level=log_level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
     stop = Stop()
     try:
         with make() as tool:
@@ -66,8 +48,8 @@ def run(make: Callable[[], Tool], log_level: str) -> None:
             try:
                 tool.run(stop)
             finally:
-                click.echo(f"totals: {tool.totals()}", err=True)
+                logs.say("totals", tool.totals(), tool.numbers())
     except PcapZmqError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(exits.code_for(error))
+        Manager().tell(STOPPING=1, STATUS=f"error: {error}")
+        raise exits.Refused(error) from error
     sys.exit(exits.DONE)

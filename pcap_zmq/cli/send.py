@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pcap_zmq import options
+from pcap_zmq.cli.command import tool_command
+from pcap_zmq.cli.exporting import export_options, exports_of
 from pcap_zmq.cli.options import (
     duration,
     number,
@@ -15,7 +17,7 @@ from pcap_zmq.cli.options import (
     rate,
     size,
 )
-from pcap_zmq.cli.running import common_options, run
+from pcap_zmq.cli.running import run
 
 if TYPE_CHECKING:
     from pcap_zmq.tools.send import Send, SourceOptions
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
 NFLOG_PREFIX = "nflog:"
 PCAP_PREFIX = "pcap:"
 CODECS = ("zlib", "zstd", "lz4", "none")
+SPOOL_DROPS = ("newest", "oldest")
 
 
-@click.command("send", context_settings={"max_content_width": 100})
+@tool_command("send")
 @click.argument("source")
 @click.argument("endpoint")
 @click.option("--bind", is_flag=True, help="Listen on ENDPOINT; the receiver connects.")
@@ -69,12 +72,28 @@ CODECS = ("zlib", "zstd", "lz4", "none")
     size(options.SEND_QUEUE),
     "Octets held for a receiver that is away or slow; beyond, the newest are dropped.",
 )
+@click.option(
+    "--spool",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Hold on disk what the send queue has no room for, over restarts too.",
+)
+@quantity_option(
+    "--spool-size", size(options.SPOOL_SIZE), "Octets that the spool may hold."
+)
+@click.option(
+    "--spool-drop",
+    type=click.Choice(SPOOL_DROPS),
+    default="newest",
+    show_default=True,
+    help="What is dropped when the spool is full.",
+)
 @quantity_option(
     "--linger",
     duration(options.LINGER_NS),
     "After SIGTERM or SIGINT: how long to go on delivering what is held.",
 )
-@click.option("--user", metavar="NAME", help="Give up root for this user once open.")
+@click.option("--user", metavar="NAME", help="Become this user once open.")
 @quantity_option(
     "--report", duration(options.REPORT_NS), "How often to log a line; 0: never."
 )
@@ -101,8 +120,8 @@ CODECS = ("zlib", "zstd", "lz4", "none")
     size(options.RCVBUF),
     "NFLOG: octets that may wait in the kernel for this program.",
 )
-@common_options
-def send(source: str, endpoint: str, log_level: str, **flags: Any) -> None:
+@export_options
+def send(source: str, endpoint: str, **flags: Any) -> None:
     """Send packets from SOURCE to the pcap-zmq-recv at ENDPOINT.
 
     SOURCE is NFLOG groups (0,1 or nflog:0,1), or a pcap or pcapng savefile, gzipped or
@@ -113,7 +132,7 @@ def send(source: str, endpoint: str, log_level: str, **flags: Any) -> None:
     SIGTERM and SIGINT deliver what is held, say goodbye and print the totals. Exit
     codes: 0 done, 1 failed while running, 2 usage, 3 permission, 4 peer or format.
     """
-    run(lambda: _make(source, endpoint, flags), log_level)
+    run(lambda: _make(source, endpoint, flags))
 
 
 def _make(source: str, endpoint: str, flags: dict[str, Any]) -> "Send":
@@ -144,6 +163,8 @@ def _make(source: str, endpoint: str, flags: dict[str, Any]) -> "Send":
             batch_age_ns=flags.pop("batch_age"),
             linger_ns=flags.pop("linger"),
             report_ns=flags.pop("report"),
+            exports=exports_of(flags),
+            spool_drops_oldest=flags.pop("spool_drop") == "oldest",
             **flags,
         )
     )

@@ -4,6 +4,7 @@ Decompression is bounded by the length that the message declares, whatever the o
 say: specification in docs/wire.md, "Payload".
 """
 
+import contextlib
 import enum
 import functools
 import importlib
@@ -44,6 +45,10 @@ LEVELS = {
 
 _ZSTD_WINDOW_MAX = 1 << 27
 """What zstd's own tools accept unasked: more memory than that is an attack."""
+
+# RFC 8878: the last block, raw and empty; and the checksum of nothing.
+_ZSTD_NO_BLOCK = b"\x01\0\0"
+_ZSTD_NO_SUM = b"\x99\xe9\xd8\x51"
 
 Compress = Callable[[Octets], bytes]
 
@@ -116,6 +121,9 @@ def _decompress_zstd(payload: Octets, raw_length: int) -> bytes:
             raise FormatError("zstd: the frame is of another length than declared")
         if parameters.window_size > _ZSTD_WINDOW_MAX:
             raise FormatError(f"zstd: a window of {parameters.window_size} octets")
+        if not raw_length:
+            # The library looks at nothing beyond a header that claims no data.
+            return _nothing_of_zstd(payload, parameters.has_checksum)
         decompressor = zstandard.ZstdDecompressor()
         raw: bytes = decompressor.decompress(
             payload, max_output_size=raw_length, allow_extra_data=False
@@ -125,6 +133,14 @@ def _decompress_zstd(payload: Octets, raw_length: int) -> bytes:
     return raw
 
 
+def _nothing_of_zstd(payload: Octets, has_checksum: bool) -> bytes:
+    """No octets, from a frame that says so and holds one empty block."""
+    body = bytes(payload[_library("zstandard", "zstd").frame_header_size(payload) :])
+    if body != _ZSTD_NO_BLOCK + (_ZSTD_NO_SUM if has_checksum else b""):
+        raise FormatError("zstd: a frame of no length that is not empty")
+    return b""
+
+
 def _decompress_lz4(payload: Octets, raw_length: int) -> bytes:
     block = _library("lz4.block", "lz4")
     try:
@@ -132,6 +148,14 @@ def _decompress_lz4(payload: Octets, raw_length: int) -> bytes:
     except block.LZ4BlockError as error:
         raise FormatError(f"lz4: {error}") from error
     return raw
+
+
+def load_libraries() -> None:
+    """Imports now the libraries that are installed, rather than when a payload comes:
+    for who is about to become another, who may not read where they lie."""
+    for module, extra in (("zstandard", "zstd"), ("lz4.block", "lz4")):
+        with contextlib.suppress(ConfigError):
+            _library(module, extra)
 
 
 # Neither library publishes types.

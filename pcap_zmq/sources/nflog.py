@@ -79,6 +79,7 @@ class NflogSource:
         self._kernel_age_ns = qtimeout_cs * NS_PER_CS
         self._age_ns = max(0, batch_age_ns - self._kernel_age_ns)
         self._counters = counters
+        self._counts = self._socket.counts()
         self._tail = TailEstimate()
         self._buffer = new_buffer(self._capacity)
         self._used = 0
@@ -197,18 +198,20 @@ class NflogSource:
         self._counters.missed_tail = self._tail.packets(drops)
 
     def _look(self) -> None:
-        counts = self._socket.counts()
+        before, counts = self._counts, self._socket.counts()
+        self._counts = counts
         counters = self._counters
-        counters.received = counts.received
-        if counters.missed != counts.missed:
-            counters.missed = counts.missed
+        # Added, not set: an earlier run may have left something to go on from.
+        counters.received += counts.received - before.received
+        counters.dropped[Reason.NOT_IP] += counts.not_ip - before.not_ip
+        counters.overruns += counts.overruns - before.overruns
+        counters.truncated_datagrams += counts.truncated - before.truncated
+        counters.malformed_messages += counts.malformed - before.malformed
+        counters.stamped_here += counts.stamped_here - before.stamped_here
+        if counts.missed != before.missed:
+            counters.missed += counts.missed - before.missed
             # A gap has told exactly what was an estimate until now.
             self._estimate_tail()
-        counters.dropped[Reason.NOT_IP] = counts.not_ip
-        counters.overruns = counts.overruns
-        counters.truncated_datagrams = counts.truncated
-        counters.malformed_messages = counts.malformed
-        counters.stamped_here = counts.stamped_here
 
 
 @contextmanager

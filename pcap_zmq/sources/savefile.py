@@ -41,12 +41,14 @@ CHUNK = 1 << 18
 
 class SavefileSource:
     """path: a file or FIFO; "-": standard input. Gzip is undone where its magic number
-    says so. Raises InputError where it cannot be opened, SavefileError where it holds
-    no savefile; what goes wrong later ends the stream and is in `failure`."""
+    says so. fd: what `open_input` has opened of it, owned from here on; None: it is
+    opened here. Raises InputError where it cannot be opened, SavefileError where it
+    holds no savefile; what goes wrong later ends the stream and is in `failure`."""
 
     def __init__(
         self,
         path: str,
+        fd: int | None = None,
         *,
         batch_bytes: int,
         batch_age_ns: int,
@@ -59,7 +61,7 @@ class SavefileSource:
         self._age_ns = batch_age_ns
         self._counters = counters
         self._owns_fd = path != "-"
-        self._fd = _open(path)
+        self._fd = open_input(path) if fd is None else fd
         self._inflater: _Inflater | None = None
         try:
             self._file = self._open_savefile()
@@ -221,7 +223,8 @@ class _Inflater:
             self.failure = f"gzip: {error.strerror}"
 
 
-def _open(path: str) -> int:
+def open_input(path: str) -> int:
+    """A descriptor of the file, or of standard input; without any thread yet."""
     if path == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise ConfigError("standard input is a terminal: pipe a savefile into it")

@@ -2,8 +2,10 @@
 
 import logging
 import stat
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,19 +13,30 @@ from typing import Self
 import zmq
 
 from pcap_ffi import keep_freed_memory
-from pcap_zmq import options, sockets
+from pcap_zmq import logs, options, sockets
+from pcap_zmq.answers import Answers
 from pcap_zmq.clock import SystemClock
 from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
 from pcap_zmq.formats import linktype as linktypes
+from pcap_zmq.formats.codec import load_libraries
+from pcap_zmq.formats.inquiry import Question
+from pcap_zmq.formats.ledger import Line
 from pcap_zmq.formats.receiver_link import ReceiverLink
-from pcap_zmq.packet import Batch, EncodedBatch
-from pcap_zmq.pipeline import Pipeline, count_packets
+from pcap_zmq.formats.stream import Identity, Receipt
+from pcap_zmq.formats.wire import StreamId
+from pcap_zmq.metrics.exporters import Exporters, ExportOptions
+from pcap_zmq.metrics.latency import Latency
+from pcap_zmq.metrics.receiver import ReceiverObserver, ReceiverSources
+from pcap_zmq.packet import Instant
+from pcap_zmq.pipeline import Counted, Pipeline, count_packets
 from pcap_zmq.poll import Poller, Stop
-from pcap_zmq.sinks.fifo import FifoSink
+from pcap_zmq.privileges import drop_to, harden
+from pcap_zmq.sinks.fifo import FifoSink, State
 from pcap_zmq.sinks.savefile import SavefileSink
 from pcap_zmq.sources.link import LinkSource
 from pcap_zmq.stages.decoder import Decoder
+from pcap_zmq.supervisor import Manager, Supervisor
 from pcap_zmq.telemetry import ReceiverReport, Reporter
 
 logger = logging.getLogger(__name__)
@@ -40,13 +53,16 @@ class ReceiveConfig:
     address: str
     output: str
     connect: bool = False
+    status: str | None = None
     linktype: int | None = None
     nanoseconds: bool = True
     receive_queue: int = options.RECEIVE_QUEUE.default
     overwrite: bool = False
     once: bool = False
+    user: str | None = None
     linger_ns: int = options.LINGER_NS.default
     report_ns: int = options.REPORT_NS.default
+    exports: ExportOptions = field(default_factory=ExportOptions)
 
     def check(self) -> None:
         """Raises ConfigError for a value out of bounds."""
@@ -57,26 +73,38 @@ class ReceiveConfig:
             raise ConfigError(f"--linktype {self.linktype} is no LINKTYPE number")
         if not self.output.removeprefix(FILE_PREFIX).removeprefix(FIFO_PREFIX):
             raise ConfigError("OUTPUT is empty")
+        self.exports.check()
 
 
 class Receive:
-    """Entered, it opens the output, then the address; then it runs once, until a signal
-    asks for the end or, once, every sender has left."""
+    """Entered, it gives up every privilege of the process and opens the output, then
+    the address; then it runs once, until a signal asks for the end or, once, every
+    sender has left."""
 
     def __init__(self, config: ReceiveConfig) -> None:
         config.check()
         sockets.check_endpoint(config.address, bind=not config.connect)
+        if config.status is not None:
+            sockets.check_endpoint(config.status, bind=True)
         self._config = config
         self._clock = SystemClock()
         self._open = ExitStack()
-        self._orphans = 0
+        self._has_ended = False
+        self._answers: Answers | None = None
         self.counters = ReceiverCounters()
 
     def __enter__(self) -> Self:
         config = self._config
+        # Before anything secret is read, and any thread started.
+        harden()
         keep_freed_memory()
+        if config.user is not None:
+            load_libraries()
+        # Nothing from here on takes a capability, and a FIFO that could not be replaced
+        # later shall be refused now.
+        drop_to(config.user)
         with ExitStack() as opened:
-            sink = opened.enter_context(closing(self._open_sink()))
+            self._sink = opened.enter_context(closing(self._open_sink()))
             context = opened.enter_context(zmq.Context())
             self._source = opened.enter_context(closing(self._open_source(context)))
             decoder = Decoder(
@@ -85,19 +113,34 @@ class Receive:
                 self._source.sender_of,
                 self.counters,
             )
+            latency = Latency(self._clock, nanoseconds=config.nanoseconds)
             self._pipeline = Pipeline(
                 self._source,
                 decoder,
-                sink,
+                self._sink,
                 drop=None,
                 linger_ns=config.linger_ns,
                 clock=self._clock,
                 poller=Poller(),
+                delivered=latency.delivered if config.exports.are_wanted else None,
+            )
+            self._exporters = opened.enter_context(
+                closing(self._open_exporters(latency))
             )
             self._report = ReceiverReport(
-                self.counters, self._held_packets, self._source.senders
+                self.counters,
+                self._held_packets,
+                lambda: self._ledger(self._clock.now()),
             )
             self._open = opened.pop_all()
+        self._answers = Answers(
+            address=self._source.address,
+            output=config.output,
+            counters=self.counters,
+            held=self._held_packets,
+            ledger=self._ledger,
+            clock=self._clock,
+        )
         logger.info("listening on %s", self._source.address)
         return self
 
@@ -112,15 +155,30 @@ class Receive:
     def run(self, stop: Stop) -> None:
         """Raises OutputError where the output takes no more for good."""
         reporter = Reporter(self._report, self._config.report_ns, self._clock.now())
-        self._pipeline.run(stop, [reporter])
+        supervisor = Supervisor(
+            Manager(), self._report.status, stop, self._config.linger_ns
+        )
+        try:
+            self._pipeline.run(
+                stop,
+                [reporter, supervisor, logs.HeldBack(), *self._exporters.attendants],
+            )
+        finally:
+            supervisor.stopping()
         # What is held of a sender that is still there it will send again.
-        orphans = [item for item in self._held() if self._source.has_left(item.receipt)]
-        self._orphans = count_packets(orphans)
-        self.counters.dropped[Reason.SHUTDOWN] += self._orphans
+        for item in self._held():
+            if self._source.has_left(item.receipt):
+                owner = item.receipt if isinstance(item.receipt, Receipt) else None
+                self.counters.count_dropped(owner, Reason.SHUTDOWN, item.count)
+        self._has_ended = True
 
     def totals(self) -> str:
         """What has happened altogether, for people."""
         return self._report.totals()
+
+    def numbers(self) -> dict[str, object]:
+        """The same for machines."""
+        return self._report.numbers()
 
     def _open_sink(self) -> FifoSink | SavefileSink:
         config = self._config
@@ -149,16 +207,53 @@ class Receive:
             context,
             config.address,
             connect=config.connect,
+            status=config.status,
             once=config.once,
             link=link,
+            answer=self._answer,
             counters=self.counters,
         )
 
-    def _held(self) -> tuple[Batch | EncodedBatch, ...]:
-        return (*self._pipeline.held, *self._source.held)
+    def _open_exporters(self, latency: Latency) -> Exporters:
+        sink = self._sink
+        sources = ReceiverSources(
+            counters=self.counters,
+            libzmq=zmq.zmq_version(),
+            held=self._held_packets,
+            ledger=self._ledger,
+            latency=latency,
+            queue_bytes=lambda: self._source.held_bytes,
+            queue_limit=self._config.receive_queue,
+            has_reader=(
+                (lambda: sink.state is not State.ABSENT)
+                if isinstance(sink, FifoSink)
+                else None
+            ),
+        )
+        observer = ReceiverObserver(sources)
+        return Exporters(self._config.exports, observer, self._clock)
+
+    def _held(self) -> list[Counted]:
+        held = (*self._sink.held, *self._pipeline.held, *self._source.held)
+        if self._has_ended:
+            # What its sender will not send again was given up at the end.
+            return [item for item in held if not self._source.has_left(item.receipt)]
+        return list(held)
 
     def _held_packets(self) -> int:
-        return count_packets(self._held()) - self._orphans
+        return count_packets(self._held())
+
+    def _ledger(self, now: Instant) -> Sequence[Line]:
+        held: Counter[StreamId] = Counter()
+        for item in self._held():
+            if isinstance(item.receipt, Receipt):
+                held[item.receipt.stream] += item.count
+        return self._source.lines(held, now)
+
+    def _answer(self, question: Question, identity: Identity) -> bytes:
+        if self._answers is None:
+            raise AssertionError("asked before anything was open")
+        return self._answers.answer(question, identity)
 
 
 def _fifo_path(output: str) -> Path | None:
@@ -174,7 +269,8 @@ def _fifo_path(output: str) -> Path | None:
         return path
     except PermissionError as error:
         raise OutputPermissionError(
-            f"{path} may not be looked at: {error.strerror}"
+            f"{path} may not be looked at: {error.strerror}; run as a user who may "
+            "(--user)"
         ) from error
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror}") from error

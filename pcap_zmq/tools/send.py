@@ -13,22 +13,31 @@ import zmq
 
 from nflog_ffi import limits
 from pcap_ffi import keep_freed_memory
-from pcap_zmq import options, sockets
+from pcap_zmq import logs, options, sockets
 from pcap_zmq.clock import SystemClock
 from pcap_zmq.counters import Reason, SenderCounters
 from pcap_zmq.errors import ConfigError
+from pcap_zmq.formats import wire
 from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.sender_link import SenderLink
+from pcap_zmq.formats.spool_state import carry_over
 from pcap_zmq.formats.wire import StreamId
-from pcap_zmq.packet import EncodedBatch
+from pcap_zmq.metrics.exporters import Exporters, ExportOptions
+from pcap_zmq.metrics.sender import SenderObserver, SenderSources
+from pcap_zmq.packet import Batch, EncodedBatch
 from pcap_zmq.pipeline import Pipeline, count_packets
 from pcap_zmq.policy.shaper import Shaper
 from pcap_zmq.poll import Poller, Stop
-from pcap_zmq.privileges import drop_to
+from pcap_zmq.ports import Stage
+from pcap_zmq.privileges import drop_to, harden
 from pcap_zmq.sinks.link import LinkSink
+from pcap_zmq.sinks.spool import FileSpool
 from pcap_zmq.sources.nflog import NS_PER_CS, NflogSource, qtimeout_for
-from pcap_zmq.sources.savefile import SavefileSource
+from pcap_zmq.sources.savefile import SavefileSource, open_input
+from pcap_zmq.stages.chain import Chain
+from pcap_zmq.stages.echo import Echo
 from pcap_zmq.stages.encoder import Encoder
+from pcap_zmq.supervisor import Manager, Supervisor
 from pcap_zmq.telemetry import Reporter, SenderReport
 
 logger = logging.getLogger(__name__)
@@ -74,9 +83,13 @@ class SendConfig:
     codec: Codec = Codec.ZLIB
     level: int | None = None
     send_queue: int = options.SEND_QUEUE.default
+    spool: Path | None = None
+    spool_size: int = options.SPOOL_SIZE.default
+    spool_drops_oldest: bool = False
     user: str | None = None
     linger_ns: int = options.LINGER_NS.default
     report_ns: int = options.REPORT_NS.default
+    exports: ExportOptions = field(default_factory=ExportOptions)
 
     def check(self) -> None:
         """Raises ConfigError for a value out of bounds."""
@@ -93,12 +106,29 @@ class SendConfig:
                 f"{self.send_queue} holds"
             )
         self._check_source()
+        self._check_spool()
+        self.exports.check()
         if not self.name:
             raise ConfigError("--name is empty")
         try:
             self.name.encode()
         except UnicodeEncodeError as error:
             raise ConfigError(f"--name {self.name!r} is no UTF-8") from error
+
+    def _check_spool(self) -> None:
+        options.SPOOL_SIZE.check("--spool-size", self.spool_size)
+        if self.spool is None:
+            return
+        if isinstance(self.source, SavefileOptions) and self.source.path != "-":
+            raise ConfigError(
+                "--spool is for NFLOG and standard input: a savefile waits for the "
+                "receiver, and is on a disk already"
+            )
+        if self.spool_size < self.send_queue:
+            raise ConfigError(
+                f"--spool-size {self.spool_size} is less than --send-queue "
+                f"{self.send_queue}, which has to fit"
+            )
 
     def _check_source(self) -> None:
         if not isinstance(self.source, NflogOptions):
@@ -111,18 +141,18 @@ class SendConfig:
         if qtimeout_cs is None:
             qtimeout_cs = qtimeout_for(self.batch_age_ns)
         options.QTIMEOUT_CS.check("--qtimeout", qtimeout_cs)
-        if self.user is not None and 4 * qtimeout_cs * NS_PER_CS > self.linger_ns:
+        if 0 < self.linger_ns < 4 * qtimeout_cs * NS_PER_CS:
             raise ConfigError(
                 f"a flush time of {qtimeout_cs}/100 s (--qtimeout, or half of "
-                "--batch-age) is too long for --linger: without root the "
+                "--batch-age) is too long for --linger: without privileges the "
                 "kernel cannot be told to give up what it holds at the end; make "
-                "--linger four times as long, or leave --user out"
+                "--linger four times as long, or 0 to leave that behind"
             )
 
 
 class Send:
-    """Entered, it opens everything and gives up root; then it runs once, until the
-    source ends or a signal asks for the end."""
+    """Entered, it opens everything and gives up every privilege of the process; then it
+    runs once, until the source ends or a signal asks for the end."""
 
     def __init__(self, config: SendConfig) -> None:
         config.check()
@@ -133,35 +163,43 @@ class Send:
         self._open = ExitStack()
         self._has_ended = False
         self.counters = SenderCounters()
+        # A file waits, so nothing of it has to be dropped.
+        self._high_watermark = 0 if self._waits else config.high_watermark
+        self._shaper = Shaper(config.low_watermark, self._high_watermark)
         self._encoder = Encoder(
-            # A file waits, so nothing of it has to be dropped.
-            Shaper(config.low_watermark, 0 if self._waits else config.high_watermark),
+            self._shaper,
             config.codec,
             config.level,
             self.counters,
         )
 
     def __enter__(self) -> Self:
+        # Before anything secret is read, and any thread started.
+        harden()
         keep_freed_memory()
+        # With the rights and the modules that another user may not read.
+        self._sender_id = sender_id(self._config)
         with ExitStack() as opened:
             self._source = opened.enter_context(closing(self._open_source()))
+            self._spool = self._open_spool(opened)
             context = opened.enter_context(zmq.Context())
             self._sink = opened.enter_context(
                 closing(self._open_sink(context, self._source.linktype))
             )
-            if self._config.user is not None:
-                drop_to(self._config.user)
             for warning in self._source.warnings:
                 logger.warning("%s", warning)
             self._pipeline = Pipeline(
                 self._source,
-                self._encoder,
+                self._stages(),
                 self._sink,
                 drop=None if self._waits else self._drop,
                 linger_ns=self._config.linger_ns,
                 clock=self._clock,
                 poller=Poller(),
             )
+            # Whatever ends us: what memory holds goes to the disk, if there is one.
+            opened.callback(self._sink.abandon)
+            self._exporters = opened.enter_context(closing(self._open_exporters()))
             self._report = SenderReport(self.counters, self._held_packets)
             self._open = opened.pop_all()
         return self
@@ -178,11 +216,21 @@ class Send:
         """Raises what goes wrong; what was read from a file before that is delivered
         first."""
         reporter = Reporter(self._report, self._config.report_ns, self._clock.now())
-        self._pipeline.run(stop, [reporter])
-        self._sink.abandon()
+        supervisor = Supervisor(
+            Manager(), self._report.status, stop, self._config.linger_ns
+        )
+        try:
+            self._pipeline.run(
+                stop,
+                [reporter, supervisor, logs.HeldBack(), *self._exporters.attendants],
+            )
+        finally:
+            supervisor.stopping()
         left = self._source.held_packets + count_packets(self._pipeline.held)
         self.counters.dropped[Reason.SHUTDOWN] += left
         self._has_ended = True
+        # Last, since a spool keeps the counters for the next run.
+        self._sink.abandon()
         if self._source.failure is not None:
             raise self._source.failure
 
@@ -190,16 +238,25 @@ class Send:
         """What has happened altogether, for people."""
         return self._report.totals()
 
+    def numbers(self) -> dict[str, object]:
+        """The same for machines."""
+        return self._report.numbers()
+
     def _open_source(self) -> NflogSource | SavefileSource:
+        """Opens what may take rights, then gives them all up: before a savefile or
+        ZeroMQ starts a thread, since each thread has rights of its own."""
         config = self._config
         if isinstance(config.source, SavefileOptions):
+            fd = open_input(config.source.path)
+            drop_to(config.user)
             return SavefileSource(
                 config.source.path,
+                fd,
                 batch_bytes=config.batch_bytes,
                 batch_age_ns=config.batch_age_ns,
                 counters=self.counters,
             )
-        return NflogSource(
+        source = NflogSource(
             config.source.groups,
             batch_bytes=config.batch_bytes,
             batch_age_ns=config.batch_age_ns,
@@ -210,17 +267,28 @@ class Send:
             rcvbuf=config.source.rcvbuf,
             counters=self.counters,
         )
+        with ExitStack() as opened:
+            opened.enter_context(closing(source))
+            drop_to(config.user)
+            opened.pop_all()
+        return source
 
     def _open_sink(
         self, context: zmq.Context[zmq.Socket[bytes]], linktype: int
     ) -> LinkSink:
         config = self._config
+        stream = StreamId(self._sender_id, self._clock.now().wall_ns)
+        if self._spool is not None and self._spool.left is not None:
+            stream = self._spool.left.stream or stream
+            carry_over(self.counters, self._spool.left)
         link = SenderLink(
-            StreamId(sender_id(config), self._clock.now().wall_ns),
+            stream,
             config.name,
             linktype,
             config.send_queue,
             self.counters,
+            self._encode_totals,
+            self._spool,
         )
         return LinkSink(
             context,
@@ -230,9 +298,53 @@ class Send:
             counters=self.counters,
         )
 
+    def _open_spool(self, opened: ExitStack) -> FileSpool | None:
+        """After root is given up: its files are the user's."""
+        if self._config.spool is None:
+            return None
+        spool = FileSpool(
+            self._config.spool,
+            size=self._config.spool_size,
+            drops_oldest=self._config.spool_drops_oldest,
+            counters=self.counters,
+        )
+        return opened.enter_context(closing(spool))
+
+    def _open_exporters(self) -> Exporters:
+        sources = SenderSources(
+            counters=self.counters,
+            libzmq=zmq.zmq_version(),
+            held=self._held_packets,
+            rate=self._shaper.bytes_per_s,
+            low_watermark=self._config.low_watermark,
+            high_watermark=self._high_watermark,
+            queue_bytes=lambda: self._sink.held_bytes,
+            queue_limit=self._config.send_queue,
+            spool_bytes=lambda: self._spool.used_bytes if self._spool else 0,
+            spool_packets=lambda: self._sink.shelved_packets,
+            spool_limit=self._config.spool_size if self._spool else 0,
+            is_up=lambda: self._sink.is_up,
+        )
+        observer = SenderObserver(sources)
+        return Exporters(self._config.exports, observer, self._clock)
+
+    def _stages(self) -> Stage[Batch, EncodedBatch]:
+        """A savefile does not hold what we are sending."""
+        if self._waits:
+            return self._encoder
+        echo = Echo(
+            self._sink.own_ends, self._sink.endpoint, is_listening=self._config.bind
+        )
+        return Chain(echo, self._encoder)
+
+    def _encode_totals(self) -> bytes:
+        # What is held first: looking for it brings the counters up to date.
+        held = self._held_packets()
+        return wire.encode_totals(self.counters, held, self._sink.shelved_packets)
+
     def _held_packets(self) -> int:
         if self._has_ended:
-            return 0
+            return self._sink.held_packets
         return (
             self._source.held_packets
             + count_packets(self._pipeline.held)
@@ -240,7 +352,8 @@ class Send:
         )
 
     def _drop(self, item: EncodedBatch) -> None:
-        self.counters.dropped[Reason.SEND_QUEUE_FULL] += item.count
+        reason = Reason.SPOOL_FULL if self._spool else Reason.SEND_QUEUE_FULL
+        self.counters.dropped[reason] += item.count
 
 
 def sender_id(config: SendConfig) -> bytes:

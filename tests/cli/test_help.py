@@ -125,8 +125,11 @@ def test_the_umbrella_command_names_its_subcommands() -> None:
     text = said_by("pcap-zmq", "--help")
     assert re.findall(r"^  (\w+)  ", text, re.MULTILINE) == [
         "completion",
+        "config",
+        "doctor",
         "recv",
         "send",
+        "status",
     ]
 
 

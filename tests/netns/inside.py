@@ -14,7 +14,7 @@ import pytest
 from testbed.namespaces import Network, why_unavailable
 
 ROOT = Path(__file__).parents[2]
-HERE = "PCAP_ZMQ_TEST_IS_INSIDE"
+HERE = "TEST_IS_INSIDE"
 TIMEOUT_S = 90
 
 

@@ -1,0 +1,55 @@
+"""The crossing to prctl(2) and capset(2): what a process may no longer do.
+
+Specification: capabilities(7), prctl(2). Capabilities belong to threads: each call but
+`forbid_dumps` is about the thread that makes it and those that it starts later.
+"""
+
+import os
+
+from linux_ffi._linux import lib
+
+__all__ = [
+    "drop_bounding_set",
+    "drop_capabilities",
+    "forbid_dumps",
+    "forbid_new_privileges",
+    "may_dump",
+]
+
+
+def forbid_dumps() -> None:
+    """No core dump of this process, and no tracing of it by others than root. Undone by
+    every change of the user: then it is to be said again."""
+    _check(lib.linux_forbid_dumps())
+
+
+def may_dump() -> bool:
+    """Whether `forbid_dumps` has to be said (again)."""
+    return _check(lib.linux_may_dump()) != 0
+
+
+def forbid_new_privileges() -> None:
+    """No program that is executed gains any privilege. Cannot be undone."""
+    _check(lib.linux_forbid_new_privileges())
+
+
+def drop_bounding_set() -> bool:
+    """Empties the set of capabilities that could be gained ever. False without
+    CAP_SETPCAP: then it stays as it is."""
+    status = lib.linux_drop_bounding_set()
+    if status == lib.LINUX_NOT_PERMITTED:
+        return False
+    _check(status)
+    return True
+
+
+def drop_capabilities() -> None:
+    """Empties the permitted, effective, inheritable and ambient sets."""
+    _check(lib.linux_drop_capabilities())
+
+
+def _check(status: int) -> int:
+    """Raises OSError for what C returns as a negative errno."""
+    if status < 0:
+        raise OSError(-status, os.strerror(-status))
+    return status

@@ -1,0 +1,8 @@
+/* What Python may see of linux.h. */
+#define LINUX_NOT_PERMITTED ...
+
+int linux_forbid_dumps(void);
+int linux_may_dump(void);
+int linux_forbid_new_privileges(void);
+int linux_drop_bounding_set(void);
+int linux_drop_capabilities(void);

@@ -1,0 +1,16 @@
+/* What privileges.c offers. Functions return a negative errno where the kernel
+ * refuses, else 0 unless they say otherwise. */
+#ifndef LINUX_FFI_LINUX_H
+#define LINUX_FFI_LINUX_H
+
+#include <errno.h>
+
+#define LINUX_NOT_PERMITTED (-EPERM)
+
+int linux_forbid_dumps(void);
+int linux_may_dump(void);
+int linux_forbid_new_privileges(void);
+int linux_drop_bounding_set(void);
+int linux_drop_capabilities(void);
+
+#endif

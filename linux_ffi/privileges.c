@@ -1,0 +1,53 @@
+/* Gives up what the calling thread, or the process, may do.
+ *
+ * The system calls themselves, since capset(2) has no wrapper in the C library and
+ * libcap would be one more package for a dozen lines. */
+#include "linux.h"
+
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+
+/* Until the next change of the user, which sets it to fs.suid_dumpable. */
+int linux_forbid_dumps(void)
+{
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+/* PR_GET_DUMPABLE's answer: 0 where neither a dump nor tracing is possible. */
+int linux_may_dump(void)
+{
+    int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+
+    return dumpable < 0 ? -errno : dumpable;
+}
+
+int linux_forbid_new_privileges(void)
+{
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+/* Takes CAP_SETPCAP, unless the set is empty. A kernel may know more capabilities than
+ * the headers: it says EINVAL for the first number that is none. */
+int linux_drop_bounding_set(void)
+{
+    int held;
+
+    for (int cap = 0; (held = prctl(PR_CAPBSET_READ, cap, 0, 0, 0)) >= 0; cap++)
+        if (held && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+            return -errno;
+    return errno == EINVAL ? 0 : -errno;
+}
+
+/* The ambient set goes with the others: what is not permitted cannot be ambient. */
+int linux_drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+    memset(data, 0, sizeof(data));
+    return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}

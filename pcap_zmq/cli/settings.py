@@ -1,0 +1,70 @@
+"""What settings are called in files and variables, and where files are read.
+
+Specification: docs/configuration.md.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from pcap_zmq.errors import ConfigError, ConfigPermissionError
+from pcap_zmq.formats import settings as formats
+from pcap_zmq.formats.settings import Settings, Shape
+
+PREFIX = "PCAP_ZMQ_"
+_OTHER_VARIABLES = frozenset({"PCAP_ZMQ_NFLOG"})
+"""Of the build."""
+# What Kubernetes tells every container of a service called pcap-zmq-recv.
+_SERVICE_LINK = re.compile(
+    r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)"
+)
+
+
+def key_of(parameter: click.Parameter) -> str:
+    """What a parameter is called in a file: its flag without dashes."""
+    flags = [name for name in parameter.opts if name.startswith("--")]
+    name = flags[0] if flags else str(parameter.name)
+    return name.removeprefix("--").replace("_", "-")
+
+
+def shape_of(parameter: click.Parameter) -> Shape:
+    """What a file may say of it."""
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        return Shape.FLAG
+    is_many = parameter.multiple or parameter.nargs != 1
+    return Shape.MANY if is_many else Shape.ONE
+
+
+def variable_of(command: str, parameter: click.Parameter) -> str:
+    """The variable that sets it."""
+    return PREFIX + f"{command}_{key_of(parameter)}".upper().replace("-", "_")
+
+
+def read_settings(path: str) -> Settings:
+    """Raises ConfigError, or ConfigPermissionError where it may not be read."""
+    if not path:
+        raise ConfigError("--config names no file")
+    try:
+        with Path(path).open("rb") as file:
+            octets = file.read(formats.SIZE_MAX + 1)
+    except PermissionError as error:
+        raise ConfigPermissionError(
+            f"{path} may not be read: {error.strerror}; let the user who starts this "
+            "read it"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    return formats.decode(octets, path)
+
+
+def check_variables(names: Iterable[str]) -> None:
+    """Raises ConfigError for a variable that looks like ours and is none of these."""
+    known = frozenset(names)
+    for name in sorted(os.environ):
+        is_ours = name.startswith(PREFIX) and not _SERVICE_LINK.fullmatch(name)
+        if is_ours and name not in known | _OTHER_VARIABLES:
+            near = formats.suggestion(name, known)
+            raise ConfigError(f"the variable {name} sets nothing{near or '; unset it'}")

@@ -1,0 +1,1 @@
+"""The files of a spool, each by itself: what `sinks/spool.py` stands on."""

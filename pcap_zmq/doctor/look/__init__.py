@@ -1,0 +1,1 @@
+"""Gathers the facts that `judge` wants; reads only, and takes no for an answer."""

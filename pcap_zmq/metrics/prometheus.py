@@ -1,0 +1,103 @@
+"""Shows snapshots to whoever asks over HTTP, in Prometheus' formats.
+
+Theory of operation. The loop takes a snapshot once a second and leaves it here; the
+threads of the HTTP server render the last one and never see anything that changes.
+
+Specification: https://prometheus.io/docs/instrumenting/exposition_formats/.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from pcap_zmq.clock import NS_PER_S
+from pcap_zmq.errors import ConfigError
+from pcap_zmq.metrics.address import Address
+from pcap_zmq.metrics.family import Distribution, Family, Kind, Observe, Snapshot
+from pcap_zmq.metrics.server import HttpServer
+from pcap_zmq.packet import Instant
+from pcap_zmq.poll import Watch
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric as Exposed
+
+INTERVAL_NS = NS_PER_S
+"""How old a snapshot may be: scrapes come every few seconds at most."""
+
+
+class _Showcase:
+    """What prometheus-client collects from: the last snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def collect(self) -> Iterator["Exposed"]:
+        """Called by the threads of the HTTP server."""
+        for family in self.snapshot:
+            yield _exposed(family)
+
+
+class PrometheusExporter:
+    """Serves at `address` until closed. Raises ConfigError where prometheus-client is
+    not installed, TransportError where the address cannot be had."""
+
+    def __init__(self, address: Address, observe: Observe, now: Instant) -> None:
+        try:
+            from prometheus_client import CollectorRegistry, make_wsgi_app
+            from prometheus_client.process_collector import ProcessCollector
+        except ImportError as error:
+            raise ConfigError(
+                "--metrics needs a library: pip install 'pcap-zmq[metrics]'"
+            ) from error
+        self._observe = observe
+        self._showcase = _Showcase(observe(now))
+        self._due_ns = now.mono_ns + INTERVAL_NS
+        # Not the library's own registry, to which anything may add itself.
+        registry = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=registry)
+        registry.register(self._showcase)
+        self._server = HttpServer("--metrics", address, make_wsgi_app(registry))
+
+    @property
+    def url(self) -> str:
+        """Where to look."""
+        return f"http://{self._server.address}/metrics"
+
+    def serve(self, now: Instant) -> None:
+        """Takes a snapshot when the last one is old."""
+        if now.mono_ns >= self._due_ns:
+            self._due_ns = now.mono_ns + INTERVAL_NS
+            self._showcase.snapshot = self._observe(now)
+
+    def due(self) -> int | None:
+        """When the next snapshot is."""
+        return self._due_ns
+
+    def watch(self) -> Iterable[Watch]:
+        """Nothing but time gives it a turn."""
+        return ()
+
+    def close(self, now: Instant) -> None:
+        """Serves nobody any more."""
+        self._server.close()
+
+
+def _exposed(family: Family | Distribution) -> "Exposed":
+    # Here, since who wants no metrics need not have it; loaded long since.
+    from prometheus_client import core
+
+    metric = family.metric
+    if isinstance(family, Distribution):
+        bounds = (*map(str, family.bounds), "+Inf")
+        buckets = list(zip(bounds, family.counts, strict=True))
+        return core.HistogramMetricFamily(
+            metric.name, metric.help, buckets=buckets, sum_value=family.sum
+        )
+    kind = (
+        core.CounterMetricFamily
+        if metric.kind is Kind.COUNTER
+        else core.GaugeMetricFamily
+    )
+    numbers = kind(metric.name, metric.help, labels=metric.labels)
+    for labels, number in family.samples:
+        numbers.add_metric(labels, number)
+    return numbers

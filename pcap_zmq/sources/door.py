@@ -1,0 +1,285 @@
+"""Lets senders in by their keys, tells who speaks, and puts out who may not stay.
+
+Theory of operation. ZeroMQ asks us about each key that a peer has proven to have
+(ZAP); we answer in the loop, without a thread. It then writes the key on every message
+of that connection, so that who speaks is looked up anew each time: a key that was taken
+off the list is nobody's from that moment on, whatever is still under way.
+
+Specification: docs/security.md; https://rfc.zeromq.org/spec/27/ (ZAP).
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from pcap_zmq import sockets
+from pcap_zmq.allowed import AllowList
+from pcap_zmq.connections import Connection, Connections
+from pcap_zmq.counters import ReceiverCounters
+from pcap_zmq.errors import FormatError
+from pcap_zmq.formats import zap
+from pcap_zmq.formats.certificate import Certificate, Role
+from pcap_zmq.formats.stream import Identity
+from pcap_zmq.formats.zap import Status
+from pcap_zmq.packet import Instant
+from pcap_zmq.poll import READABLE, Watch
+
+logger = logging.getLogger(__name__)
+
+REQUESTS_A_TURN = 256
+EVENTS_A_TURN = 1_024
+"""So that neither a flood of keys nor one of connections stops the rest."""
+
+_SRCFD = int(zmq.SRCFD)
+_FAILURES = {
+    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL),
+    int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL),
+}
+_OPENINGS = {int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_CONNECTED)}
+_EVENTS = sockets.Redial.EVENTS | sum(_FAILURES) | sum(_OPENINGS)
+
+_MISMATCHES = {
+    int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH): (
+        "somebody wants to connect without keys, or with keys where there are none"
+    ),
+    int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC): (
+        "somebody wants to connect who takes another key for this receiver's"
+    ),
+}
+
+
+class Door:
+    """own, allowed: with keys both, without keys None. hangup: whether somebody asked
+    for the list to be read again."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        *,
+        own: Certificate | None,
+        allowed: AllowList | None,
+        connections: Connections,
+        hangup: Callable[[], bool],
+        counters: ReceiverCounters,
+    ) -> None:
+        self._context = context
+        self._own = own
+        self._allowed = allowed
+        self._connections = connections
+        self._hangup = hangup
+        self._counters = counters
+        self._identities: dict[tuple[str, str], Identity] = {}
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._zap: zmq.Socket[bytes] | None = None
+        self._redial: sockets.Redial | None = None
+        if allowed is not None:
+            self._zap = context.socket(zmq.REP)
+            # A peer that has given up does not wait for its answer.
+            self._zap.setsockopt(zmq.LINGER, 0)
+            self._zap.bind(zap.ENDPOINT)
+
+    def guard(self, socket: zmq.Socket[bytes], connects_to: str | None) -> None:
+        """Stands at this socket, which must not be bound or connected yet.
+        connects_to: where it is about to connect to; None: it listens."""
+        if self._own is not None:
+            sockets.secure_server(socket, self._own)
+        self._socket = socket
+        # By hand, since pyzmq's would have room for so many events that ZeroMQ has to
+        # wait when it is full, and with it all that is going on.
+        address = f"inproc://pcap-zmq.door.{id(self)}"
+        socket.monitor(address, _EVENTS)
+        self._monitor = self._context.socket(zmq.PAIR)
+        self._monitor.setsockopt(zmq.LINGER, 0)
+        self._monitor.setsockopt(zmq.RCVHWM, 0)
+        self._monitor.connect(address)
+        if connects_to is not None:
+            self._redial = sockets.Redial(socket, connects_to)
+
+    def identify(self, frame: zmq.Frame, now: Instant) -> Identity | None:
+        """Who sent the message that this frame is of; None for who is not, or no
+        longer, allowed to speak."""
+        connection = self._heard(frame, now)
+        if self._allowed is None:
+            address = _address_of(frame) if connection is None else connection.address
+            return Identity(address=address)
+        key = str(frame.get("User-Id"))
+        person = self._allowed.people.get(key)
+        if connection is not None and not connection.key:
+            connection.key = key
+            connection.name = person.name if person else ""
+        if person is None:
+            if connection is not None:
+                self._dismiss(connection)
+            return None
+        address = _address_of(frame) if connection is None else connection.address
+        if (key, address) not in self._identities:
+            if len(self._identities) >= self._connections.maximum:
+                self._identities.clear()
+            self._identities[key, address] = Identity(
+                name=person.name,
+                key=key,
+                address=address,
+                is_operator=person.role is Role.OPERATOR,
+            )
+        return self._identities[key, address]
+
+    def greeted(self, frame: zmq.Frame, peer: bytes, now: Instant) -> None:
+        """It was a hello; peer: ZeroMQ's routing id."""
+        connection = self._heard(frame, now)
+        if connection is not None:
+            self._connections.greeted(connection, peer)
+
+    def blame(self, frame: zmq.Frame, why: object, now: Instant) -> None:
+        """The message was malformed."""
+        connection = self._heard(frame, now)
+        if connection is not None:
+            self._blame(connection, why, now)
+
+    def blame_peer(self, peer: bytes, why: object, now: Instant) -> None:
+        """A batch was malformed. peer: the routing id of its sender."""
+        connection = self._connections.of_peer(peer)
+        if connection is not None:
+            self._blame(connection, why, now)
+
+    def serve(self, now: Instant) -> None:
+        """Answers who may come in, and looks after those who are."""
+        if self._allowed is not None:
+            is_asked = self._hangup()
+            if is_asked:
+                logger.info("the list of keys is read again")
+            if self._allowed.refresh(now, at_once=is_asked):
+                self._put_out()
+        for _ in range(REQUESTS_A_TURN):
+            if not self._answer():
+                break
+        self._note_events(now)
+        for connection in self._connections.gluttons(now.mono_ns):
+            self._cut(connection, "a message that does not end")
+        if self._redial is not None:
+            self._redial.serve(now.mono_ns)
+
+    def watch(self) -> Iterable[Watch]:
+        """Connections, and keys to be judged."""
+        for socket in (self._zap, self._monitor):
+            if socket is not None:
+                yield Watch(socket, READABLE)
+
+    def due(self) -> int | None:
+        """When to look around again (mono_ns)."""
+        dues = []
+        if self._allowed is not None:
+            dues.append(self._allowed.due())
+        if len(self._connections):
+            dues.append(self._connections.due())
+        if self._redial is not None:
+            dues.append(self._redial.due())
+        return min((due for due in dues if due is not None), default=None)
+
+    def leave(self) -> None:
+        """Stands no longer at the socket; it must still be open."""
+        if self._socket is not None and self._monitor is not None:
+            self._socket.disable_monitor()
+            self._monitor.close()
+            self._socket = self._monitor = self._redial = None
+
+    def close(self) -> None:
+        """Lets nobody in any more; after the socket that is guarded was closed."""
+        if self._zap is not None:
+            self._zap.close()
+            self._zap = None
+
+    def _heard(self, frame: zmq.Frame, now: Instant) -> Connection | None:
+        fd = int(frame.get(_SRCFD))
+        connection = self._connections.heard(fd, now.mono_ns)
+        if connection is None:
+            # Its opening may be among the news that were not looked at yet.
+            self._note_events(now)
+            connection = self._connections.heard(fd, now.mono_ns)
+        return connection
+
+    def _answer(self) -> bool:
+        """Answers one question of ZeroMQ; False when there is none."""
+        if self._zap is None or not sockets.has_message(self._zap):
+            return False
+        frames = self._zap.recv_multipart(zmq.NOBLOCK)
+        self._zap.send_multipart(self._judge(frames), zmq.NOBLOCK)
+        return True
+
+    def _judge(self, frames: list[bytes]) -> list[bytes]:
+        try:
+            request = zap.decode_request(frames)
+        except FormatError as error:
+            logger.warning("ZeroMQ asks what nobody understands: %s", error)
+            return zap.encode_reply(zap.request_id_in(frames), Status.FAILED)
+        people = {} if self._allowed is None else self._allowed.people
+        is_ours = request.domain == sockets.ZAP_DOMAIN
+        if is_ours and request.key in people:
+            logger.debug("%s has the key of %s", request.address, people[request.key])
+            # The key, not the name: what it is called may change.
+            return zap.encode_reply(request.id, Status.WELCOME, request.key)
+        self._counters.refused_connections += 1
+        logger.warning(
+            "%s was refused: its key %s is not in the --allow directory",
+            request.address,
+            request.key,
+        )
+        return zap.encode_reply(request.id, Status.REFUSED, text="not allowed")
+
+    def _note_events(self, now: Instant) -> None:
+        for _ in range(EVENTS_A_TURN):
+            if self._monitor is None or not sockets.has_message(self._monitor):
+                return
+            event = recv_monitor_message(self._monitor)
+            self._note(int(event["event"]), int(event["value"]), now)
+
+    def _note(self, event: int, value: int, now: Instant) -> None:
+        if self._redial is not None:
+            self._redial.note(event, now.mono_ns)
+        if event in _OPENINGS:
+            leaving = self._connections.opened(value, now.mono_ns)
+            if leaving is not None:
+                self._counters.cut_off += 1
+                logger.warning(
+                    "too many connections, %d of at most %d: cut off one from %s",
+                    len(self._connections),
+                    self._connections.maximum,
+                    leaving.who,
+                )
+        elif event == zmq.EVENT_DISCONNECTED:
+            self._connections.closed(value)
+        elif event in _FAILURES:
+            self._counters.failed_handshakes += 1
+            if value in _MISMATCHES:
+                logger.warning("%s: its handshake failed", _MISMATCHES[value])
+
+    def _put_out(self) -> None:
+        """Whose key is no longer allowed."""
+        people = {} if self._allowed is None else self._allowed.people
+        self._identities.clear()
+        logger.info("%d keys are allowed now", len(people))
+        for connection in self._connections:
+            person = people.get(connection.key)
+            if connection.key and person is None:
+                self._dismiss(connection)
+            elif person is not None:
+                connection.name = person.name
+
+    def _dismiss(self, connection: Connection) -> None:
+        self._connections.cut(connection)
+        logger.warning("%s is no longer allowed: disconnected", connection.who)
+
+    def _blame(self, connection: Connection, why: object, now: Instant) -> None:
+        if self._connections.blame(connection, now.mono_ns):
+            self._cut(connection, why)
+
+    def _cut(self, connection: Connection, why: object) -> None:
+        self._connections.cut(connection)
+        self._counters.cut_off += 1
+        logger.warning("cut off %s: %s", connection.who, why)
+
+
+def _address_of(frame: zmq.Frame) -> str:
+    return str(frame.get("Peer-Address"))

@@ -1,0 +1,28 @@
+"""What tests of faults share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.namespaces import Network, why_unavailable
+# Before they are imported: their assertions shall say what they have found.
+pytest.register_assert_rewrite("tests.faults.scene", "tests.pipes.tools")
+
+from tests.faults.scene import GATEWAY
+from tests.faults.world import World
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    reason = why_unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture
+def world(network: Network, tmp_path: Path) -> World:
+    """An IDS host and one gateway."""
+    return World(network, tmp_path, [GATEWAY])

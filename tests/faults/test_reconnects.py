@@ -1,0 +1,85 @@
+"""Ten thousand connections that come and go: nothing is lost by it, and nothing grows."""
+
+import sys
+
+import pytest
+
+from testbed.waiting import wait_until
+from tests.faults.ids import PATIENCE_S
+from tests.faults.scene import GATEWAY
+from tests.faults.swarm import FIRST_MARK, ROOT, Swarm
+from tests.faults.world import IDS_HOST, PORT, Program, World
+from tests.pipes.tools import assert_receiver_conserves, assert_sender_conserves
+
+pytestmark = pytest.mark.netns
+
+MIB = 1 << 20
+
+GROWTH_BYTES = 4 * MIB
+"""Under half a kilobyte for each connection: what allocators do by themselves."""
+
+
+class Size:
+    """How large a program was at some time."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._descriptors = program.descriptors()
+        self._bytes = program.resident_bytes()
+
+    def assert_kept(self) -> None:
+        """It has no more descriptors, and hardly more memory."""
+        program = self._program
+        # Connections that have just ended take a moment to be closed.
+        wait_until(
+            lambda: program.descriptors() <= self._descriptors,
+            PATIENCE_S,
+            f"{program.descriptors()} descriptors to be {self._descriptors} again",
+        )
+        assert program.resident_bytes() - self._bytes < GROWTH_BYTES
+
+
+def test_a_receiver_does_not_grow_over_ten_thousand_reconnects(world: World) -> None:
+    senders, batches = 50, 200
+    with world.read() as ids:
+        receiver = world.receive()
+        # The first ones fill whatever is kept to be used again.
+        Swarm(
+            world, GATEWAY, senders=senders, batches=40, first_mark=1, restless=True
+        ).outcome()
+        size = Size(receiver)
+        swarm = Swarm(world, GATEWAY, senders=senders, batches=batches, restless=True)
+        outcome = swarm.outcome()
+        assert outcome["hellos"] >= senders * batches == 10_000
+        size.assert_kept()
+        totals = receiver.stop()
+        ids.check()
+    for mark in range(FIRST_MARK, FIRST_MARK + senders):
+        seen = ids.witness[mark]
+        assert (seen.packets, seen.missing, seen.repeated) == (batches, [], [])
+    assert_receiver_conserves(totals)
+
+
+def test_a_sender_does_not_grow_over_thousands_of_receivers_that_come_and_go(
+    world: World,
+) -> None:
+    sender = world.send(GATEWAY, "--bind", endpoint=f"tcp://0.0.0.0:{PORT}")
+    flow = world.flow(GATEWAY, 10_000)
+    taken = visit(world, 500)
+    size = Size(sender)
+    taken += visit(world, 2_500)
+    size.assert_kept()
+    count = flow.stop()
+    totals = sender.stop()
+    assert_sender_conserves(totals)
+    assert totals["logged"] == count
+    assert totals["acknowledged"] <= taken <= count
+    assert totals["reconnects"] >= 2_999
+
+
+def visit(world: World, times: int) -> int:
+    """So many visits of a receiver that comes and goes; how many packets it took."""
+    address = f"tcp://10.0.{world.gateways.index(GATEWAY)}.1:{PORT}"
+    argv = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "testbed.fickle"]
+    done = world.network[IDS_HOST].run([*argv, address, str(times)])
+    return int(done.stdout)

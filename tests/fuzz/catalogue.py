@@ -1,0 +1,64 @@
+"""Which targets there are, in Python and in C, and where the inputs of each lie."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fuzz import targets
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+SEEDS = HERE / "seeds"
+SEED_MAX = 4_096
+"""Most octets of a seed."""
+
+PYTHON = tuple(module.name for module in pkgutil.iter_modules(targets.__path__))
+
+Check = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class Native:
+    """What a target in C consists of beside its own file."""
+
+    sources: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+
+
+NATIVE = {
+    "nflog_parse": Native(
+        ("nflog_ffi/parse.c", "pcap_ffi/records.c"), ("-lnetfilter_log", "-lmnl")
+    ),
+    "packet_records": Native(("pcap_ffi/records.c",)),
+    "savefile": Native(("pcap_ffi/savefile.c", "pcap_ffi/records.c"), ("-lpcap",)),
+}
+
+
+def check_of(name: str) -> Check:
+    """The function that any octets must pass."""
+    check: Check = importlib.import_module(f"{targets.__name__}.{name}").check
+    return check
+
+
+def seeds_of(name: str) -> list[Path]:
+    """Its seeds, in an order that is the same everywhere."""
+    return sorted((SEEDS / name).iterdir())
+
+
+def compile_command(
+    name: str, compiler: str, sanitizers: str, *driver: str
+) -> list[str]:
+    """How to make a program of a target in C. driver: what calls it, where the
+    sanitizers bring nothing that does."""
+    native = NATIVE[name]
+    sources = [HERE / "native" / f"{name}.c", *(ROOT / path for path in native.sources)]
+    return [
+        *(compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g"),
+        *(f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"),
+        *(f"-I{ROOT / crossing}" for crossing in ("nflog_ffi", "pcap_ffi")),
+        *map(str, sources),
+        *driver,
+        *native.libraries,
+    ]

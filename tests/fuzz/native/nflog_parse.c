@@ -1,0 +1,106 @@
+/* Invariant: whatever octets a datagram consists of, nflog_parse() reads nothing beyond
+ * them and writes nothing beyond `used`; what it writes are records that
+ * records_count() accepts, as many as it counted and no more than the datagram has
+ * octets for; its counts only grow; with room for the longest packet every call gets
+ * on; and how small the buffers are changes neither records nor counts.
+ *
+ * Input: 2 octets, the capacity of the buffers (0: only ample ones); the datagram. */
+#include "harness.h"
+
+#include "nflog.h"
+#include "pcap_ffi.h"
+
+#define GROUPS 2
+#define NOW_NS 1800000000000000000
+#define COUNTS (sizeof(struct nflog_counts) / sizeof(uint64_t))
+
+/* Everything that a datagram gave. */
+struct result {
+    struct nflog_counts counts;
+    uint8_t *records;
+    size_t length;
+};
+
+static void check_growth(const struct nflog_counts *before,
+                         const struct nflog_counts *after)
+{
+    uint64_t was[COUNTS], is[COUNTS];
+
+    memcpy(was, before, sizeof(was));
+    memcpy(is, after, sizeof(is));
+    for (size_t n = 0; n < COUNTS; n++)
+        CHECK(is[n] >= was[n]);
+}
+
+/* One call. Returns how much of the datagram is done with. */
+static size_t call(struct nflog_parser *parser, const uint8_t *octets, size_t length,
+                   size_t capacity, struct result *result)
+{
+    struct nflog_counts before = parser->counts;
+    size_t used = 0, taken, fault;
+    /* At the start of a block of its own: netlink's alignment. */
+    uint8_t *datagram = copy_of(octets, length), *out = exactly(capacity);
+    int64_t count;
+
+    memset(out, CANARY, capacity);
+    taken = nflog_parse(parser, datagram, length, NOW_NS, out, capacity, &used);
+    CHECK(used <= capacity);
+    CHECK(taken <= length);
+    for (size_t beyond = used; beyond < capacity; beyond++)
+        CHECK(out[beyond] == CANARY);
+    check_growth(&before, &parser->counts);
+    count = records_count(out, used, &fault);
+    CHECK(count >= 0);
+    CHECK((uint64_t)count ==
+          parser->counts.stamped_by_kernel + parser->counts.stamped_here -
+              before.stamped_by_kernel - before.stamped_here);
+    memcpy(result->records + result->length, out, used);
+    result->length += used;
+    free(datagram);
+    free(out);
+    return taken;
+}
+
+/* The datagram to its end, in as many calls as its buffers take. */
+static struct result parse(const uint8_t *octets, size_t length, size_t capacity)
+{
+    struct nflog_group groups[GROUPS] = {{.id = 1}, {.id = 2}};
+    struct nflog_parser parser = {.groups = groups, .groups_count = GROUPS};
+    struct result result = {.records = exactly(length)};
+    size_t at = 0;
+
+    do {
+        size_t taken = call(&parser, octets + at, length - at, capacity, &result);
+
+        /* Too small for the next packet. */
+        if (taken == 0 && at < length) {
+            CHECK(capacity < length - at && capacity < NFLOG_CAPACITY_MIN);
+            taken = call(&parser, octets + at, length - at, length - at, &result);
+            CHECK(taken == length - at);
+        }
+        at += taken;
+    } while (at < length);
+    result.counts = parser.counts;
+    CHECK(result.counts.received == result.counts.stamped_by_kernel +
+                                        result.counts.stamped_here +
+                                        result.counts.not_ip);
+    return result;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    size_t capacity = front16(&data, &size);
+    /* No record is longer than the message that it is from. */
+    struct result ample = parse(data, size, size);
+
+    if (capacity > 0) {
+        struct result scarce = parse(data, size, capacity);
+
+        CHECK(memcmp(&ample.counts, &scarce.counts, sizeof(ample.counts)) == 0);
+        CHECK(ample.length == scarce.length);
+        CHECK(memcmp(ample.records, scarce.records, ample.length) == 0);
+        free(scarce.records);
+    }
+    free(ample.records);
+    return 0;
+}

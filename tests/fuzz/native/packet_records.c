@@ -1,0 +1,112 @@
+/* Invariant: whatever octets records consist of, records_count() judges them without
+ * reading beyond; what it accepts are records by pcap-savefile(5) that fill the octets
+ * to the last one, what it refuses has its first fault where it says; and what it
+ * accepts, the other loops change as they promise and in no other way.
+ *
+ * Input: 2 octets, the limit for records_whole(); 2 octets, the snaplen; the records. */
+#include "harness.h"
+
+#include "pcap_ffi.h"
+
+#define NANOSECONDS 1000000000
+
+struct record {
+    uint32_t seconds, fraction, caplen, origlen;
+    const uint8_t *packet;
+};
+
+/* The record that begins here, where there is one that is as it should be. */
+static int read_record(const uint8_t *octets, size_t left, struct record *record)
+{
+    if (left < RECORD_HEADER)
+        return 0;
+    *record = (struct record){little32(octets), little32(octets + 4),
+                              little32(octets + 8), little32(octets + 12),
+                              octets + RECORD_HEADER};
+    return record->fraction < NANOSECONDS && record->caplen <= CAPLEN_MAX &&
+           record->caplen <= record->origlen && record->caplen <= left - RECORD_HEADER;
+}
+
+/* As records_count(), by other means. */
+static int64_t expected_count(const uint8_t *octets, size_t length, size_t *at)
+{
+    struct record record;
+    int64_t count = 0;
+
+    for (*at = 0; *at < length; *at += RECORD_HEADER + record.caplen) {
+        if (!read_record(octets + *at, length - *at, &record))
+            return -1;
+        count++;
+    }
+    return count;
+}
+
+static void check_whole(const uint8_t *octets, size_t length, size_t limit)
+{
+    size_t whole = records_whole(octets, length, limit), fault;
+
+    CHECK(whole <= length);
+    CHECK(whole <= limit);
+    CHECK(expected_count(octets, whole, &fault) >= 0);
+    if (whole < length) {
+        struct record next;
+
+        CHECK(read_record(octets + whole, length - whole, &next));
+        CHECK(whole + RECORD_HEADER + next.caplen > limit);
+    }
+}
+
+static void check_microseconds(const uint8_t *octets, size_t length)
+{
+    uint8_t *rescaled = copy_of(octets, length);
+    struct record was, is;
+
+    records_to_microseconds(rescaled, length);
+    for (size_t at = 0; at < length; at += RECORD_HEADER + was.caplen) {
+        CHECK(read_record(octets + at, length - at, &was));
+        CHECK(read_record(rescaled + at, length - at, &is));
+        CHECK(is.fraction == was.fraction / 1000);
+        CHECK(is.seconds == was.seconds && is.caplen == was.caplen &&
+              is.origlen == was.origlen);
+        CHECK(memcmp(is.packet, was.packet, was.caplen) == 0);
+    }
+    free(rescaled);
+}
+
+static void check_truncated(const uint8_t *octets, size_t length, uint32_t snaplen)
+{
+    uint8_t *shorter = copy_of(octets, length);
+    size_t kept = records_truncate(shorter, length, snaplen), here = 0;
+    struct record was, is;
+
+    for (size_t at = 0; at < length; at += RECORD_HEADER + was.caplen) {
+        CHECK(read_record(octets + at, length - at, &was));
+        CHECK(here < kept && read_record(shorter + here, kept - here, &is));
+        CHECK(is.caplen == (was.caplen < snaplen ? was.caplen : snaplen));
+        CHECK(is.seconds == was.seconds && is.fraction == was.fraction &&
+              is.origlen == was.origlen);
+        CHECK(memcmp(is.packet, was.packet, is.caplen) == 0);
+        here += RECORD_HEADER + is.caplen;
+    }
+    CHECK(here == kept);
+    free(shorter);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint16_t limit = front16(&data, &size), snaplen = front16(&data, &size);
+    uint8_t *octets = copy_of(data, size);
+    size_t at, fault;
+    int64_t count = records_count(octets, size, &at);
+
+    CHECK(count == expected_count(octets, size, &fault));
+    CHECK(at == fault);
+    if (count >= 0) {
+        CHECK(at == size);
+        check_whole(octets, size, limit);
+        check_microseconds(octets, size);
+        check_truncated(octets, size, snaplen);
+    }
+    free(octets);
+    return 0;
+}
