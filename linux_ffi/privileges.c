@@ -42,12 +42,18 @@ int linux_drop_bounding_set(void)
     return errno == EINVAL ? 0 : -errno;
 }
 
-/* The ambient set goes with the others: what is not permitted cannot be ambient. */
+/* The ambient set goes with the others: what is not permitted cannot be ambient. Where
+ * nothing is held capset is not called, so that a system call filter need not let it
+ * pass. */
 int linux_drop_capabilities(void)
 {
+    static const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    struct __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3];
 
-    memset(data, 0, sizeof(data));
-    return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+    if (syscall(SYS_capget, &header, held) < 0)
+        return -errno;
+    if (memcmp(held, none, sizeof(held)) == 0)
+        return 0;
+    return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }

@@ -247,7 +247,9 @@ def _octets_received(fd: int) -> int:
     except OSError:
         return 0
     try:
-        info = seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.stop)
+        info = seen.getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.stop
+        )
     except OSError:
         return 0
     finally:

@@ -93,6 +93,12 @@ class ReceiverCounters:
     """Of a wire version that this program does not speak."""
     uncalled_messages: int = 0
     """From peers that said no hello, or beyond what they were allowed."""
+    refused_connections: int = 0
+    """Of peers whose key is not allowed."""
+    failed_handshakes: int = 0
+    """Connections that came to nothing: scans, strangers, peers without keys."""
+    cut_off: int = 0
+    """Connections that were ended for what came on them, or for room."""
     readers: int = 0
     """Readers that opened the FIFO so far."""
     replayed: int = 0

@@ -1,5 +1,6 @@
 """Waits for descriptors, ZeroMQ sockets, a signal or a deadline, whichever is first."""
 
+import contextlib
 import os
 import select
 import signal
@@ -31,10 +32,12 @@ def new_wake() -> tuple[int, int]:
 
 
 class Stop:
-    """SIGTERM and SIGINT set a flag and wake the loop; nothing else."""
+    """SIGTERM and SIGINT set a flag and wake the loop; nothing else. SIGHUP sets
+    another, where it is heeded."""
 
     def __init__(self) -> None:
         self.is_set = False
+        self._has_hung_up = False
         self._wake, self._woken = new_wake()
 
     def install(self) -> None:
@@ -52,6 +55,26 @@ class Stop:
     def watch(self) -> Watch:
         """Readable once a signal came."""
         return Watch(self._wake, READABLE)
+
+    def heed_hangup(self) -> None:
+        """SIGHUP no longer ends the process: whoever calls this asks `take_hangup` in
+        every turn. Only the main thread may."""
+        signal.signal(signal.SIGHUP, self._handle_hangup)
+
+    def take_hangup(self) -> bool:
+        """Whether SIGHUP came since this was asked last."""
+        if not self._has_hung_up:
+            return False
+        self._has_hung_up = False
+        # What woke the loop for it shall not wake it again.
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 1 << 12)
+        if self.is_set:
+            os.write(self._woken, b"\0")
+        return True
+
+    def _handle_hangup(self, number: int, frame: FrameType | None) -> None:
+        self._has_hung_up = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.is_set = True

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def pull_cable(host: Namespace, other: str) -> None:
-    """Takes the interface that leads to `other` down, and with it both ends' carrier."""
+    """Takes the interface that leads to `other` down; neither end has a carrier."""
     host.run(["ip", "link", "set", other, "down"])
 
 

@@ -84,12 +84,10 @@ class Flow:
         self.mark = mark
         self._path = directory / f"flow-{mark}"
         self._path.write_bytes(bytes(8))
-        arguments = [str(self._path), str(mark), str(rate), str(octets)]
         root = Path(__file__).resolve().parents[1]
-        self._process: subprocess.Popen[Any] = host.popen(
-            ["env", f"PYTHONPATH={root}", sys.executable, "-m", "testbed.numbered"]
-            + arguments
-        )
+        argv = ["env", f"PYTHONPATH={root}", sys.executable, "-m", "testbed.numbered"]
+        argv += [str(self._path), str(mark), str(rate), str(octets)]
+        self._process: subprocess.Popen[Any] = host.popen(argv)
 
     @property
     def sent(self) -> int:
@@ -100,7 +98,8 @@ class Flow:
         """Until so many are sent."""
 
         def has_sent() -> bool:
-            assert self._process.poll() is None, "the flow has ended"
+            if self._process.poll() is not None:
+                raise RuntimeError("the flow has failed: see its error")
             return self.sent >= count
 
         wait_until(has_sent, timeout_s, f"{count} packets to be sent")

@@ -415,9 +415,16 @@ def test_a_process_of_the_same_user_cannot_look_into_a_receiver(
     output = ("-", "--user", USER)
     receiver, _ = tools.receive_on_tcp(*output, stdout=subprocess.PIPE)
     entry = pwd.getpwnam(USER)
-    as_user = ("setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}")
-    as_user = (*as_user, "--clear-groups", "--")
-    with subprocess.Popen([*as_user, "cat"], stdin=subprocess.PIPE) as other:
+    ids = (f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups")
+    as_user = ("setpriv", *ids, "--")
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*as_user, "cat"], stdin=pipe, stdout=pipe) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        # What comes back has been through cat, which is the user by then.
+        other.stdin.write(b"ready\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == b"ready\n"
         seen = {}
         for name, pid in (("ours", receiver.pid), ("another", other.pid)):
             done = subprocess.run(

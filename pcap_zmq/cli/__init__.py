@@ -6,6 +6,7 @@ from click.shell_completion import get_completion_class
 from pcap_zmq import __version__
 from pcap_zmq.cli.config import config
 from pcap_zmq.cli.doctor import doctor
+from pcap_zmq.cli.keygen import keygen
 from pcap_zmq.cli.receive import receive
 from pcap_zmq.cli.send import send
 from pcap_zmq.cli.status import status
@@ -37,6 +38,7 @@ def completion(shell: str) -> None:
 
 pcap_zmq.add_command(config)
 pcap_zmq.add_command(doctor)
+pcap_zmq.add_command(keygen)
 pcap_zmq.add_command(send)
 pcap_zmq.add_command(receive)
 pcap_zmq.add_command(status)

@@ -167,7 +167,7 @@ def _plural(verdict: str, count: int) -> str:
 
 
 def _coloured(text: str, verdict: str) -> str:
-    return click.style(text, fg=_COLOURS[verdict], bold=verdict == "problem")
+    return click.style(text, fg=_COLOURS[verdict], bold=verdict == "problem" or None)
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ import click
 from pcap_zmq import options
 from pcap_zmq.cli.command import tool_command
 from pcap_zmq.cli.exporting import export_options, exports_of
+from pcap_zmq.cli.keying import server_key_options, server_keys_of
 from pcap_zmq.cli.options import Linktype, duration, quantity_option, size
 from pcap_zmq.cli.running import run
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Leave when every sender seen has said goodbye and all is written.",
 )
+@server_key_options
 @click.option(
     "--user", metavar="NAME", help="Become this user first: it has to own OUTPUT."
 )
@@ -85,6 +87,7 @@ def _make(address: str, output: str, flags: dict[str, Any]) -> "Receive":
         ReceiveConfig(
             address,
             output,
+            keys=server_keys_of(flags),
             nanoseconds=flags.pop("precision") == "nano",
             linger_ns=flags.pop("linger"),
             report_ns=flags.pop("report"),

@@ -10,6 +10,7 @@ import click
 from pcap_zmq import options
 from pcap_zmq.cli.command import tool_command
 from pcap_zmq.cli.exporting import export_options, exports_of
+from pcap_zmq.cli.keying import client_key_options, client_keys_of
 from pcap_zmq.cli.options import (
     duration,
     number,
@@ -93,6 +94,7 @@ SPOOL_DROPS = ("newest", "oldest")
     duration(options.LINGER_NS),
     "After SIGTERM or SIGINT: how long to go on delivering what is held.",
 )
+@client_key_options
 @click.option("--user", metavar="NAME", help="Become this user once open.")
 @quantity_option(
     "--report", duration(options.REPORT_NS), "How often to log a line; 0: never."
@@ -159,6 +161,7 @@ def _make(source: str, endpoint: str, flags: dict[str, Any]) -> "Send":
         SendConfig(
             chosen,
             endpoint,
+            keys=client_keys_of(flags),
             codec=Codec[flags.pop("codec").upper()],
             batch_age_ns=flags.pop("batch_age"),
             linger_ns=flags.pop("linger"),

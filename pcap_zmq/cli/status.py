@@ -1,17 +1,17 @@
 """The command pcap-zmq status: a receiver's ledger as a table or as JSON."""
 
-import datetime
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pcap_zmq import options
 from pcap_zmq.cli import exits
 from pcap_zmq.cli.command import is_rehearsal, tool_command
+from pcap_zmq.cli.keying import client_key_options, client_keys_of
 from pcap_zmq.cli.options import duration, quantity_option
-from pcap_zmq.clock import NS_PER_S
+from pcap_zmq.clock import NS_PER_MS, NS_PER_S, utc_text
 from pcap_zmq.errors import PcapZmqError
 
 if TYPE_CHECKING:
@@ -47,14 +47,16 @@ CLEAR = "\x1b[H\x1b[J"
 @quantity_option(
     "--timeout", duration(options.ANSWER_NS), "How long to wait for an answer."
 )
+@client_key_options
 def status(
-    address: str, as_json: bool, watch: bool, interval: int, timeout: int
+    address: str, as_json: bool, watch: bool, interval: int, timeout: int, **keys: Any
 ) -> None:
     """Show where every packet of every sender is, as the receiver at ADDRESS knows it.
 
     For each sender: LOGGED = DELIVERED + HELD + DROPPED + MISSED + ELSEWHERE, and what
-    is missing in that sum is UNACCOUNTED. Exit codes: 0 all packets are accounted for, 1
-    some are not, 2 usage, 3 permission, 4 no answer.
+    is missing in that sum is UNACCOUNTED. With keys, an operator's (pcap-zmq keygen
+    --role operator) shows all senders, a sender's its own line. Exit codes: 0 all
+    packets are accounted for, 1 some are not, 2 usage, 3 permission, 4 no answer.
     """
     # Here, so that --help does not load ZeroMQ.
     from pcap_zmq.poll import Stop
@@ -63,7 +65,7 @@ def status(
     stop = Stop()
     is_balanced = True
     try:
-        asking = Status(StatusConfig(address, timeout))
+        asking = Status(StatusConfig(address, timeout, client_keys_of(keys)))
         if is_rehearsal(click.get_current_context()):
             return
         with asking as receiver:
@@ -186,5 +188,4 @@ def _age(duration_ns: int) -> str:
 
 
 def _moment(wall_ns: int) -> str:
-    when = datetime.datetime.fromtimestamp(wall_ns // NS_PER_S, datetime.UTC)
-    return when.strftime("%Y-%m-%d %H:%M:%SZ")
+    return utc_text(wall_ns // NS_PER_MS)

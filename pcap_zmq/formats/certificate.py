@@ -82,7 +82,7 @@ def decode(octets: bytes) -> Certificate:
     values: dict[tuple[str, str], str] = {}
     for number, section, name, value in _values(text):
         if (section, name) in values:
-            raise FormatError(f"line {number} says {section}/{name} again")
+            raise FormatError(f"line {number} says {name[:NAME_MAX]} again")
         values[section, name] = value
     public = values.get(("curve", "public-key"))
     if public is None:
@@ -153,7 +153,8 @@ def _role_of(text: str) -> Role:
         return Role(text)
     except ValueError:
         roles = " or ".join(role.value for role in Role)
-        raise FormatError(f"the role {text!r}, which is not {roles}") from None
+        shown = text[:NAME_MAX]
+        raise FormatError(f"the role {shown!r}, which is not {roles}") from None
 
 
 _PUBLIC_HEAD = (

@@ -69,13 +69,14 @@ class ReceiverLink:
         identity: Identity = ANYBODY,
     ) -> EncodedBatch | None:
         """A message came on a connection. Returns the batch where it brought a wanted
-        one; its receipt is for `written`. identity: of the peer; looked at when it says
-        hello."""
+        one; its receipt is for `written`. identity: of who sent it: whoever connects by
+        the name of a connection that has gone does not speak for its sender."""
         if message.type is MessageType.HELLO:
             self._greet(peer, message, now_ns, identity)
             return None
         stream = self._by_peer.get(peer)
-        if stream is None or stream.id != message.stream:
+        is_known = stream is not None and stream.identity.key == identity.key
+        if stream is None or stream.id != message.stream or not is_known:
             # Sent before the connection broke, and sent again after the hello.
             self._counters.uncalled_messages += 1
             return None

@@ -74,25 +74,26 @@ class Ratchet:
     """
 
     def __init__(self) -> None:
-        self._highest: dict[tuple[str, Labels], float] = {}
+        self._highest: dict[str, dict[Labels, float]] = {}
 
     def hold(self, families: Iterable[Family | Distribution]) -> Snapshot:
         """The same, with each counter at the highest that it ever was."""
-        seen: dict[tuple[str, Labels], float] = {}
-        held = tuple(self._held(family, seen) for family in families)
+        highest: dict[str, dict[Labels, float]] = {}
+        held = tuple(self._held(family, highest) for family in families)
         # Whoever is not there any more starts anew when it comes again.
-        self._highest = seen
+        self._highest = highest
         return held
 
     def _held(
-        self, family: Family | Distribution, seen: dict[tuple[str, Labels], float]
+        self, family: Family | Distribution, highest: dict[str, dict[Labels, float]]
     ) -> Family | Distribution:
         metric = family.metric
         if isinstance(family, Distribution) or metric.kind is not Kind.COUNTER:
             return family
-        samples = []
-        for labels, number in family.samples:
-            key = (metric.name, labels)
-            seen[key] = max(number, self._highest.get(key, number))
-            samples.append((labels, seen[key]))
-        return Family(metric, tuple(samples))
+        last = self._highest.get(metric.name, {})
+        samples = tuple(
+            (labels, max(number, last.get(labels, number)))
+            for labels, number in family.samples
+        )
+        highest[metric.name] = dict(samples)
+        return Family(metric, samples)

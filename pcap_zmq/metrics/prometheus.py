@@ -1,7 +1,8 @@
 """Shows snapshots to whoever asks over HTTP, in Prometheus' formats.
 
-Theory of operation. The loop takes a snapshot once a second and leaves it here; the
-threads of the HTTP server render the last one and never see anything that changes.
+Theory of operation. Who scrapes asks the loop for a snapshot, which it takes when the
+last one is a second old; the threads of the HTTP server render it, and never see
+anything that changes. Where nobody scrapes nothing is done.
 
 Specification: https://prometheus.io/docs/instrumenting/exposition_formats/.
 """
@@ -13,6 +14,7 @@ from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.metrics.address import Address
 from pcap_zmq.metrics.family import Distribution, Family, Kind, Observe, Snapshot
+from pcap_zmq.metrics.question import Question
 from pcap_zmq.metrics.server import HttpServer
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Watch
@@ -21,19 +23,18 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Exposed
 
 INTERVAL_NS = NS_PER_S
-"""How old a snapshot may be: scrapes come every few seconds at most."""
+"""How old a snapshot may be, however often somebody scrapes."""
 
 
 class _Showcase:
-    """What prometheus-client collects from: the last snapshot."""
+    """What prometheus-client collects from."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+    def __init__(self, question: Question[Snapshot]) -> None:
+        self._question = question
 
     def collect(self) -> Iterator["Exposed"]:
         """Called by the threads of the HTTP server."""
-        for family in self.snapshot:
-            yield _exposed(family)
+        return map(exposed, self._question.ask())
 
 
 class PrometheusExporter:
@@ -49,13 +50,18 @@ class PrometheusExporter:
                 "--metrics needs a library: pip install 'pcap-zmq[metrics]'"
             ) from error
         self._observe = observe
-        self._showcase = _Showcase(observe(now))
-        self._due_ns = now.mono_ns + INTERVAL_NS
+        self._snapshot = observe(now)
+        self._fresh_until_ns = now.mono_ns + INTERVAL_NS
+        self._question = Question(self._snapshot)
         # Not the library's own registry, to which anything may add itself.
         registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=registry)
-        registry.register(self._showcase)
-        self._server = HttpServer("--metrics", address, make_wsgi_app(registry))
+        registry.register(_Showcase(self._question))
+        try:
+            self._server = HttpServer("--metrics", address, make_wsgi_app(registry))
+        except BaseException:
+            self._question.close()
+            raise
 
     @property
     def url(self) -> str:
@@ -63,25 +69,30 @@ class PrometheusExporter:
         return f"http://{self._server.address}/metrics"
 
     def serve(self, now: Instant) -> None:
-        """Takes a snapshot when the last one is old."""
-        if now.mono_ns >= self._due_ns:
-            self._due_ns = now.mono_ns + INTERVAL_NS
-            self._showcase.snapshot = self._observe(now)
+        """Answers whoever has asked."""
+        if not self._question.is_asked:
+            return
+        if now.mono_ns >= self._fresh_until_ns:
+            self._fresh_until_ns = now.mono_ns + INTERVAL_NS
+            self._snapshot = self._observe(now)
+        self._question.answer(self._snapshot)
 
     def due(self) -> int | None:
-        """When the next snapshot is."""
-        return self._due_ns
+        """It waits to be asked."""
+        return None
 
     def watch(self) -> Iterable[Watch]:
-        """Nothing but time gives it a turn."""
-        return ()
+        """Somebody asks."""
+        return self._question.watch()
 
     def close(self, now: Instant) -> None:
         """Serves nobody any more."""
         self._server.close()
+        self._question.close()
 
 
-def _exposed(family: Family | Distribution) -> "Exposed":
+def exposed(family: Family | Distribution) -> "Exposed":
+    """What prometheus-client renders."""
     # Here, since who wants no metrics need not have it; loaded long since.
     from prometheus_client import core
 

@@ -68,6 +68,15 @@ COUNTED = {
     _counter(
         "uncalled_messages", "Messages of peers that said no hello, or beyond windows."
     ): "uncalled_messages",
+    _counter(
+        "refused_connections", "Connections of peers whose key is not allowed."
+    ): "refused_connections",
+    _counter(
+        "failed_handshakes", "Connections that came to nothing: scans, strangers."
+    ): "failed_handshakes",
+    _counter(
+        "cut_off_connections", "Connections ended for what came on them, or for room."
+    ): "cut_off",
     _counter("readers", "Times that somebody opened the FIFO."): "readers",
     _counter(
         "replayed_packets", "Packets left unread by one reader and given to the next."
@@ -77,6 +86,8 @@ DROPPED = _counter("dropped_packets", "Packets taken and given up here.", "reaso
 HELD = _gauge("held_packets", "Packets taken and not written yet.")
 QUEUE_LIMIT = _gauge("queue_limit_bytes", "Octets that the receive queue may hold.")
 QUEUE = _gauge("queue_bytes", "Octets in the receive queue.")
+CONNECTIONS = _gauge("connections", "Connections that are open, whoever's they are.")
+CONNECTIONS_LIMIT = _gauge("connections_limit", "Connections that may be open.")
 READER = _gauge("reader_present", "1 while somebody has the FIFO open for reading.")
 SENDERS = _gauge("senders", "Senders in the ledger.")
 CONNECTED = _gauge("senders_connected", "Of those, the ones that are here.")
@@ -138,12 +149,13 @@ SENDER_SEEN = _sender_gauge("last_seen_timestamp_seconds", "When it was last hea
 
 METRICS = (
     *(*COUNTED, DROPPED, HELD, QUEUE, QUEUE_LIMIT, READER, LATENCY, AHEAD),
-    *(SENDERS, CONNECTED, UNACCOUNTED, SNAPSHOT, BUILD),
+    *(CONNECTIONS, CONNECTIONS_LIMIT, SENDERS, CONNECTED, UNACCOUNTED, SNAPSHOT, BUILD),
     *(*TERMS, SENDER_DROPPED, SENDER_HELD, SENDER_REPEATED, SENDER_RUNS, SENDER_RATE),
     *(SENDER_CONNECTED, SENDER_STARTED, SENDER_SEEN),
 )
 """All that a receiver ever shows."""
 
+_WORDS = tuple((reason, reason.value) for reason in Reason)
 _GETTERS = tuple((metric, attrgetter(name)) for metric, name in COUNTED.items())
 
 
@@ -159,6 +171,8 @@ class ReceiverSources:
     latency: Latency
     queue_bytes: Callable[[], int]
     queue_limit: int
+    connections: Callable[[], int]
+    connections_limit: Callable[[], int]
     has_reader: Callable[[], bool] | None
     """None where the output is no FIFO."""
 
@@ -214,6 +228,8 @@ class ReceiverObserver:
         yield single(HELD, sources.held())
         yield single(QUEUE, sources.queue_bytes())
         yield single(QUEUE_LIMIT, sources.queue_limit)
+        yield single(CONNECTIONS, sources.connections())
+        yield single(CONNECTIONS_LIMIT, sources.connections_limit())
         if sources.has_reader is not None:
             yield single(READER, int(sources.has_reader()))
         yield sources.latency.distribution(LATENCY)
@@ -247,9 +263,9 @@ def _of_senders(senders: dict[str, _Sender]) -> Iterator[Family]:
     yield Family(
         SENDER_DROPPED,
         tuple(
-            ((name, reason.value), sender.tally.dropped[reason])
+            ((name, word), sender.tally.dropped[reason])
             for name, sender in senders.items()
-            for reason in Reason
+            for reason, word in _WORDS
         ),
     )
     yield Family(

@@ -37,6 +37,8 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
     # For handle_request: what has gone again since it was announced is not waited for.
     timeout = 0
+    # So that whoever is hung up on learns it at once, and need not try again.
+    request_queue_size = 128
 
     def __init__(self, family: int, where: Any, application: Application) -> None:
         self.address_family = family

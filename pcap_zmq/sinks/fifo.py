@@ -121,7 +121,6 @@ class FifoSink:
         self._sip_ns = SIP_NS
         self._is_full = False
         self._is_finishing = False
-        self._has_told_shared = False
         self._ensure_fifo()
 
     @property
@@ -252,15 +251,13 @@ class FifoSink:
         except OSError as error:
             with contextlib.suppress(OSError):
                 fresh.unlink(missing_ok=True)
-            if not self._has_told_shared:
-                self._has_told_shared = True
-                logger.warning(
-                    "%s cannot be replaced for the next reader (%s): one that opens it "
-                    "in the same moment as another leaves may find a torn record; let "
-                    "this user write to the directory and own the FIFO",
-                    self._path,
-                    error.strerror,
-                )
+            logger.warning(
+                "%s cannot be replaced for the next reader (%s): one that opens it "
+                "in the same moment as another leaves may find a torn record; let "
+                "this user write to the directory and own the FIFO",
+                self._path,
+                error.strerror,
+            )
 
     # The reader.
 

@@ -5,7 +5,7 @@ say; here are the socket, its connections, and the log lines about them.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -46,8 +46,9 @@ _OPENED = zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED
 class LinkSink:
     """Connects to `endpoint`, or listens on it for one receiver at a time.
 
-    Reconnects by itself, for ever. Raises ConfigError or TransportError where the
-    endpoint cannot be had.
+    secure: gives the socket its keys; None: there are none. Reconnects by itself, for
+    ever, also to a receiver that has refused our key. Raises ConfigError or
+    TransportError where the endpoint cannot be had.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class LinkSink:
         bind: bool,
         link: SenderLink,
         counters: SenderCounters,
+        secure: Callable[[zmq.Socket[bytes]], None] | None = None,
     ) -> None:
         self._link = link
         self._counters = counters
@@ -72,14 +74,20 @@ class LinkSink:
         self._greetings = 0
         self._has_told_absence = False
         self._has_handshake_failed = False
-        self._has_told_stranger = False
+        self._told_failures: set[str] = set()
+        self._has_keys = secure is not None
+        self._redial: sockets.Redial | None = None
         self._has_told_silence = False
         self._has_told_nonsense = False
         self._socket = context.socket(zmq.DEALER)
         self._monitor = self._socket.get_monitor_socket(_EVENTS | _OPENED)
         try:
             sockets.prepare(self._socket)
+            if secure is not None:
+                secure(self._socket)
             self.endpoint = sockets.attach(self._socket, endpoint, bind=bind)
+            if not bind:
+                self._redial = sockets.Redial(self._socket, self.endpoint)
         except BaseException:
             self.close()
             raise
@@ -116,7 +124,9 @@ class LinkSink:
                 continue
             # What the receiver said before it went comes before the news that it went.
             self._receive_all(now)
-            self._note(event, now)
+            self._note(event, int(message["value"]), now)
+        if self._redial is not None:
+            self._redial.serve(now.mono_ns)
         if (
             self._deadline_ns is not None
             and self._link.state is State.UP
@@ -148,6 +158,8 @@ class LinkSink:
             dues.append(max(self._down_ns + PATIENCE_NS, self._served_ns + TAKE_NS))
         if self._deadline_ns is not None and self._link.state is State.UP:
             dues.append(self._deadline_ns)
+        if self._redial is not None:
+            dues.append(self._redial.due())
         return min((due for due in dues if due is not None), default=None)
 
     def offer(self, item: EncodedBatch, now: Instant) -> bool:
@@ -232,7 +244,9 @@ class LinkSink:
                 self.own_ends.clear()
             self.own_ends.add(end)
 
-    def _note(self, event: int, now: Instant) -> None:
+    def _note(self, event: int, value: int, now: Instant) -> None:
+        if self._redial is not None:
+            self._redial.note(event, now.mono_ns)
         match event:
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._connections += 1
@@ -240,6 +254,7 @@ class LinkSink:
                 self._counters.reconnects = self._greetings - 1
                 self._has_told_absence = False
                 self._has_handshake_failed = False
+                self._told_failures.clear()
                 if self._connections > 1:
                     logger.warning(
                         "%d receivers connected to %s: only one is served at a time",
@@ -270,10 +285,30 @@ class LinkSink:
                     )
             case _:
                 self._has_handshake_failed = True
-                if not self._has_told_stranger:
-                    self._has_told_stranger = True
+                why = _explain(event, value, self._has_keys)
+                if why not in self._told_failures:
+                    self._told_failures.add(why)
                     logger.warning(
-                        "whoever is at %s speaks no ZeroMQ, or another security "
-                        "setting: the handshake failed; tries go on",
+                        "%s: the handshake failed: %s; packets are held, tries go on",
                         self.endpoint,
+                        why,
                     )
+
+
+def _explain(event: int, value: int, has_keys: bool) -> str:
+    """What most probably lies behind a handshake that failed."""
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return (
+            "the receiver does not allow our key; put our public certificate into its "
+            "--allow directory"
+        )
+    if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+        if has_keys:
+            return "the receiver has no keys; give it --key and --allow"
+        return "the receiver wants keys; give --key and --peer-key"
+    if has_keys and event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        return (
+            "the other end hung up: it is no receiver, or its key is not the one of "
+            "--peer-key"
+        )
+    return "the other end speaks no ZeroMQ"

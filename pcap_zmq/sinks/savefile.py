@@ -64,7 +64,6 @@ class SavefileSink:
         self._offered: Octets = b""
         self._offered_at = self._offered_start = 0
         self._due_ns: int | None = None
-        self._has_told_full = False
         self._is_finishing = False
         if linktype is not None:
             self._header = self._encode_header(linktype)
@@ -157,15 +156,11 @@ class SavefileSink:
                     f"{self._name} takes no more: {error.strerror}"
                 ) from error
             self._due_ns = now.mono_ns + FULL_DISK_NS
-            if not self._has_told_full:
-                self._has_told_full = True
-                logger.warning(
-                    "%s: %s; the senders hold their packets until there is room",
-                    self._name,
-                    error.strerror,
-                )
-            return at
-        self._has_told_full = False
+            logger.warning(
+                "%s: %s; the senders hold their packets until there is room",
+                self._name,
+                error.strerror,
+            )
         return at
 
 

@@ -81,6 +81,16 @@ class Door:
             self._zap.setsockopt(zmq.LINGER, 0)
             self._zap.bind(zap.ENDPOINT)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    @property
+    def connections_max(self) -> int:
+        """How many may be."""
+        return self._connections.maximum
+
     def guard(self, socket: zmq.Socket[bytes], connects_to: str | None) -> None:
         """Stands at this socket, which must not be bound or connected yet.
         connects_to: where it is about to connect to; None: it listens."""
@@ -101,7 +111,13 @@ class Door:
     def identify(self, frame: zmq.Frame, now: Instant) -> Identity | None:
         """Who sent the message that this frame is of; None for who is not, or no
         longer, allowed to speak."""
-        connection = self._heard(frame, now)
+        try:
+            connection = self._heard(frame, now)
+        except zmq.ZMQError:
+            # ZMTP 1.0, which knows no keys and tells nothing of who speaks: scans, and
+            # who means harm. Its connection counts as silent.
+            self._counters.malformed_messages += 1
+            return None
         if self._allowed is None:
             address = _address_of(frame) if connection is None else connection.address
             return Identity(address=address)
@@ -169,7 +185,7 @@ class Door:
 
     def due(self) -> int | None:
         """When to look around again (mono_ns)."""
-        dues = []
+        dues: list[int | None] = []
         if self._allowed is not None:
             dues.append(self._allowed.due())
         if len(self._connections):
@@ -217,13 +233,14 @@ class Door:
         people = {} if self._allowed is None else self._allowed.people
         is_ours = request.domain == sockets.ZAP_DOMAIN
         if is_ours and request.key in people:
-            logger.debug("%s has the key of %s", request.address, people[request.key])
+            name = people[request.key].name
+            logger.debug("%s has the key of %s", _plain(request.address), name)
             # The key, not the name: what it is called may change.
             return zap.encode_reply(request.id, Status.WELCOME, request.key)
         self._counters.refused_connections += 1
         logger.warning(
             "%s was refused: its key %s is not in the --allow directory",
-            request.address,
+            _plain(request.address),
             request.key,
         )
         return zap.encode_reply(request.id, Status.REFUSED, text="not allowed")
@@ -282,4 +299,9 @@ class Door:
 
 
 def _address_of(frame: zmq.Frame) -> str:
-    return str(frame.get("Peer-Address"))
+    return _plain(str(frame.get("Peer-Address")))
+
+
+def _plain(address: str) -> str:
+    # Our sockets are IPv6 ones, which take IPv4 too.
+    return address.removeprefix("::ffff:")

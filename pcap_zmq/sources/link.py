@@ -23,10 +23,11 @@ from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.inquiry import Question
 from pcap_zmq.formats.ledger import Line
 from pcap_zmq.formats.receiver_link import ReceiverLink
-from pcap_zmq.formats.stream import ANYBODY, Identity, Receipt
+from pcap_zmq.formats.stream import Identity, Receipt
 from pcap_zmq.formats.wire import MessageType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant, Octets
 from pcap_zmq.poll import READABLE, Watch
+from pcap_zmq.sources.door import Door
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +60,12 @@ class LinkSource:
         once: bool,
         link: ReceiverLink,
         answer: Callable[[Question, Identity], bytes],
+        door: Door,
         counters: ReceiverCounters,
     ) -> None:
         self._link = link
         self._answer = answer
+        self._door = door
         self._once = once
         self._counters = counters
         self._waiting: deque[EncodedBatch] = deque()
@@ -75,6 +78,8 @@ class LinkSource:
             sockets.prepare(self._socket)
             # A reply to a peer that has gone shall say so, rather than vanish.
             self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            sockets.check_endpoint(address, bind=not connect)
+            door.guard(self._socket, address if connect else None)
             self.address = sockets.attach(self._socket, address, bind=not connect)
             if status is not None:
                 sockets.attach(self._socket, status, bind=True)
@@ -147,6 +152,13 @@ class LinkSource:
         stream = self._link.streams.get(receipt.stream)
         return f"sender {stream.name}" if stream else "a sender"
 
+    def blame(self, receipt: object, why: object, now: Instant) -> None:
+        """The batch was malformed, which its sender may not do too often."""
+        if isinstance(receipt, Receipt):
+            stream = self._link.streams.get(receipt.stream)
+            if stream is not None:
+                self._door.blame_peer(stream.peer, why, now)
+
     def has_left(self, receipt: object) -> bool:
         """Whether the sender of a batch has said goodbye, so that it will not send the
         batch to anybody again."""
@@ -178,6 +190,8 @@ class LinkSource:
 
     def close(self) -> None:
         """The last replies still go out, for a second at most."""
+        if not self._socket.closed:
+            self._door.leave()
         self._socket.close(1_000)
 
     def _receive(self, now: Instant) -> bool:
@@ -185,27 +199,36 @@ class LinkSource:
         if not sockets.has_message(self._socket):
             return False
         peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        identity = self._door.identify(frames[0], now)
+        if identity is None:
+            return True
         octets: list[Octets] = [frame.buffer for frame in frames]
         try:
             if inquiry.is_question(octets):
-                self._reply_to(inquiry.decode_question(octets), peer, frames[0])
+                question = inquiry.decode_question(octets)
+                self._reply_to(question, identity, peer, frames[0])
                 return True
             message = wire.decode_message(octets)
         except UnsupportedVersionError as error:
             self._counters.unsupported_messages += 1
             self._complain(error, now)
+            self._door.blame(frames[0], error, now)
             return True
         except WireError as error:
             self._counters.malformed_messages += 1
             self._complain(error, now)
+            self._door.blame(frames[0], error, now)
             return True
-        identity = ANYBODY
-        if message.type is MessageType.HELLO:
-            identity = _identify(frames[0])
+        if identity.is_operator:
+            self._counters.uncalled_messages += 1
+            logger.warning("%s has an operator's key: no packets", identity.name)
+            self._door.blame(frames[0], "an operator's key sends no packets", now)
+            return True
         batch = self._link.receive(peer.bytes, message, now.mono_ns, identity)
         if batch is not None:
             self._waiting.append(batch)
         elif message.type is MessageType.HELLO:
+            self._door.greeted(frames[0], peer.bytes, now)
             if not self._has_announced:
                 self._has_announced = True
                 # No packets, but a link type: a reader gets its file header at once.
@@ -216,7 +239,9 @@ class LinkSource:
             logger.info("%s has left", self._link.name_on(peer.bytes))
         return True
 
-    def _reply_to(self, question: Question, peer: zmq.Frame, frame: zmq.Frame) -> None:
+    def _reply_to(
+        self, question: Question, identity: Identity, peer: zmq.Frame, frame: zmq.Frame
+    ) -> None:
         """Answers, unless the last answer has not been read: whoever asks and does not
         read shall not fill the memory."""
         try:
@@ -226,7 +251,7 @@ class LinkSource:
             return
         if int.from_bytes(unread, sys.byteorder):
             return
-        body = self._answer(question, ANYBODY)
+        body = self._answer(question, identity)
         try:
             self._socket.send_multipart(
                 [peer, *inquiry.encode_answer(question, body)], zmq.NOBLOCK
@@ -240,10 +265,3 @@ class LinkSource:
         if since is None or now.mono_ns >= since + COMPLAINT_NS:
             self._complained_ns = now.mono_ns
             logger.warning("a peer sent what is no message of ours: %s", error)
-
-
-def _identify(frame: zmq.Frame) -> Identity:
-    """Who sent it, as far as ZeroMQ knows."""
-    address = str(frame.get("Peer-Address"))
-    # Its sockets are IPv6 ones, that take IPv4 too.
-    return Identity(address=address.removeprefix("::ffff:"))

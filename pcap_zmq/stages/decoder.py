@@ -27,6 +27,7 @@ class Decoder:
 
     linktype: the stream's; None: the first batch's. nanoseconds: False rescales the
     packet times to microseconds. sender_of: whose batch a receipt stands for, for logs.
+    blame: is told the receipt of each malformed batch, why, and when.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class Decoder:
         nanoseconds: bool,
         sender_of: Callable[[object], str],
         counters: ReceiverCounters,
+        blame: Callable[[object, object, Instant], None] | None = None,
     ) -> None:
         self.linktype = linktype
         self._nanoseconds = nanoseconds
         self._sender_of = sender_of
         self._counters = counters
+        self._blame = blame
         self._told: set[str] = set()
 
     def feed(self, item: EncodedBatch, now: Instant) -> Iterable[Batch]:
@@ -49,6 +52,8 @@ class Decoder:
             records, count = self._records(item)
         except (FormatError, ConfigError) as error:
             self._drop(item, Reason.MALFORMED, f"a malformed batch: {error}")
+            if self._blame is not None:
+                self._blame(item.receipt, error, now)
             return [self._empty(item)]
         if self.linktype is None:
             self.linktype = item.linktype

@@ -16,9 +16,11 @@ from pcap_ffi import keep_freed_memory
 from pcap_zmq import logs, options, sockets
 from pcap_zmq.answers import Answers
 from pcap_zmq.clock import SystemClock
+from pcap_zmq.connections import Connections, make_room
 from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
 from pcap_zmq.formats import linktype as linktypes
+from pcap_zmq.formats.certificate import Certificate
 from pcap_zmq.formats.codec import load_libraries
 from pcap_zmq.formats.inquiry import Question
 from pcap_zmq.formats.ledger import Line
@@ -34,10 +36,12 @@ from pcap_zmq.poll import Poller, Stop
 from pcap_zmq.privileges import drop_to, harden
 from pcap_zmq.sinks.fifo import FifoSink, State
 from pcap_zmq.sinks.savefile import SavefileSink
+from pcap_zmq.sources.door import Door
 from pcap_zmq.sources.link import LinkSource
 from pcap_zmq.stages.decoder import Decoder
 from pcap_zmq.supervisor import Manager, Supervisor
 from pcap_zmq.telemetry import ReceiverReport, Reporter
+from pcap_zmq.tools.credentials import ServerKeys
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +64,8 @@ class ReceiveConfig:
     overwrite: bool = False
     once: bool = False
     user: str | None = None
+    keys: ServerKeys = field(default_factory=ServerKeys)
+    max_connections: int = options.MAX_CONNECTIONS.default
     linger_ns: int = options.LINGER_NS.default
     report_ns: int = options.REPORT_NS.default
     exports: ExportOptions = field(default_factory=ExportOptions)
@@ -67,6 +73,7 @@ class ReceiveConfig:
     def check(self) -> None:
         """Raises ConfigError for a value out of bounds."""
         options.RECEIVE_QUEUE.check("--receive-queue", self.receive_queue)
+        options.MAX_CONNECTIONS.check("--max-connections", self.max_connections)
         options.LINGER_NS.check("--linger (ns)", self.linger_ns)
         options.REPORT_NS.check("--report (ns)", self.report_ns)
         if self.linktype is not None and not 0 <= self.linktype <= linktypes.MAXIMUM:
@@ -86,11 +93,13 @@ class Receive:
         sockets.check_endpoint(config.address, bind=not config.connect)
         if config.status is not None:
             sockets.check_endpoint(config.status, bind=True)
+        config.keys.check(config.address, config.status)
         self._config = config
         self._clock = SystemClock()
         self._open = ExitStack()
         self._has_ended = False
         self._answers: Answers | None = None
+        self._stop: Stop | None = None
         self.counters = ReceiverCounters()
 
     def __enter__(self) -> Self:
@@ -98,6 +107,8 @@ class Receive:
         # Before anything secret is read, and any thread started.
         harden()
         keep_freed_memory()
+        # While we may still read what only root may.
+        own = config.keys.read()
         if config.user is not None:
             load_libraries()
         # Nothing from here on takes a capability, and a FIFO that could not be replaced
@@ -106,12 +117,15 @@ class Receive:
         with ExitStack() as opened:
             self._sink = opened.enter_context(closing(self._open_sink()))
             context = opened.enter_context(zmq.Context())
+            # Before anything listens: ZeroMQ asks it who may come in.
+            self._door = opened.enter_context(closing(self._open_door(context, own)))
             self._source = opened.enter_context(closing(self._open_source(context)))
             decoder = Decoder(
                 config.linktype,
                 config.nanoseconds,
                 self._source.sender_of,
                 self.counters,
+                self._source.blame,
             )
             latency = Latency(self._clock, nanoseconds=config.nanoseconds)
             self._pipeline = Pipeline(
@@ -154,15 +168,16 @@ class Receive:
 
     def run(self, stop: Stop) -> None:
         """Raises OutputError where the output takes no more for good."""
+        if self._config.keys.allow is not None:
+            stop.heed_hangup()
+            self._stop = stop
         reporter = Reporter(self._report, self._config.report_ns, self._clock.now())
         supervisor = Supervisor(
             Manager(), self._report.status, stop, self._config.linger_ns
         )
         try:
-            self._pipeline.run(
-                stop,
-                [reporter, supervisor, logs.HeldBack(), *self._exporters.attendants],
-            )
+            attendants = (self._door, reporter, supervisor, logs.HeldBack())
+            self._pipeline.run(stop, [*attendants, *self._exporters.attendants])
         finally:
             supervisor.stopping()
         # What is held of a sender that is still there it will send again.
@@ -211,6 +226,7 @@ class Receive:
             once=config.once,
             link=link,
             answer=self._answer,
+            door=self._door,
             counters=self.counters,
         )
 
@@ -224,6 +240,8 @@ class Receive:
             latency=latency,
             queue_bytes=lambda: self._source.held_bytes,
             queue_limit=self._config.receive_queue,
+            connections=lambda: self._door.connections,
+            connections_limit=lambda: self._door.connections_max,
             has_reader=(
                 (lambda: sink.state is not State.ABSENT)
                 if isinstance(sink, FifoSink)
@@ -232,6 +250,30 @@ class Receive:
         )
         observer = ReceiverObserver(sources)
         return Exporters(self._config.exports, observer, self._clock)
+
+    def _open_door(
+        self, context: zmq.Context[zmq.Socket[bytes]], own: Certificate | None
+    ) -> Door:
+        config = self._config
+        room = make_room(config.max_connections)
+        if room < config.max_connections:
+            logger.warning(
+                "at most %d connections, not %d: the limit of open descriptors does "
+                "not allow more (ulimit -Hn, LimitNOFILE=)",
+                room,
+                config.max_connections,
+            )
+        return Door(
+            context,
+            own=own,
+            allowed=config.keys.read_allowed(),
+            connections=Connections(room, config.receive_queue),
+            hangup=self._hangup,
+            counters=self.counters,
+        )
+
+    def _hangup(self) -> bool:
+        return self._stop is not None and self._stop.take_hangup()
 
     def _held(self) -> list[Counted]:
         held = (*self._sink.held, *self._pipeline.held, *self._source.held)

@@ -39,6 +39,7 @@ from pcap_zmq.stages.echo import Echo
 from pcap_zmq.stages.encoder import Encoder
 from pcap_zmq.supervisor import Manager, Supervisor
 from pcap_zmq.telemetry import Reporter, SenderReport
+from pcap_zmq.tools.credentials import ClientKeys
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class SendConfig:
     spool_size: int = options.SPOOL_SIZE.default
     spool_drops_oldest: bool = False
     user: str | None = None
+    keys: ClientKeys = field(default_factory=ClientKeys)
     linger_ns: int = options.LINGER_NS.default
     report_ns: int = options.REPORT_NS.default
     exports: ExportOptions = field(default_factory=ExportOptions)
@@ -157,6 +159,7 @@ class Send:
     def __init__(self, config: SendConfig) -> None:
         config.check()
         sockets.check_endpoint(config.endpoint, bind=config.bind)
+        config.keys.check(config.endpoint)
         self._config = config
         self._clock = SystemClock()
         self._waits = isinstance(config.source, SavefileOptions)
@@ -178,6 +181,7 @@ class Send:
         harden()
         keep_freed_memory()
         # With the rights and the modules that another user may not read.
+        self._credentials = self._config.keys.read()
         self._sender_id = sender_id(self._config)
         with ExitStack() as opened:
             self._source = opened.enter_context(closing(self._open_source()))
@@ -296,6 +300,7 @@ class Send:
             bind=config.bind,
             link=link,
             counters=self.counters,
+            secure=self._credentials.secure if self._credentials else None,
         )
 
     def _open_spool(self, opened: ExitStack) -> FileSpool | None:

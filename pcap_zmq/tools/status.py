@@ -1,7 +1,7 @@
 """Asks a receiver for its ledger, once or again and again."""
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +19,8 @@ from pcap_zmq.formats.inquiry import (
 )
 from pcap_zmq.formats.ledger import State, decode_state
 from pcap_zmq.poll import READABLE, WRITABLE, Poller, Stop, Watch
+from pcap_zmq.privileges import harden
+from pcap_zmq.tools.credentials import ClientKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class StatusConfig:
 
     address: str
     timeout_ns: int = options.ANSWER_NS.default
+    keys: ClientKeys = field(default_factory=ClientKeys)
 
     def check(self) -> None:
         """Raises ConfigError for a value out of bounds."""
@@ -40,6 +43,7 @@ class Status:
     def __init__(self, config: StatusConfig) -> None:
         config.check()
         sockets.check_endpoint(config.address, bind=False)
+        config.keys.check(config.address)
         self._config = config
         self._clock = SystemClock()
         self._poller = Poller()
@@ -47,11 +51,16 @@ class Status:
         self._asked = 0
 
     def __enter__(self) -> Self:
+        # Before anything secret is read.
+        harden()
+        credentials = self._config.keys.read()
         with ExitStack() as opened:
             context = opened.enter_context(zmq.Context())
             self._socket = opened.enter_context(closing(context.socket(zmq.DEALER)))
             sockets.prepare(self._socket)
             self._socket.setsockopt(zmq.MAXMSGSIZE, ANSWER_MAX)
+            if credentials is not None:
+                credentials.secure(self._socket)
             sockets.attach(self._socket, self._config.address, bind=False)
             self._open = opened.pop_all()
         return self

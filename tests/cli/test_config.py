@@ -241,7 +241,8 @@ def three_values(parameter: click.Parameter) -> list[str]:
         return ["true", "false"]
     found: dict[object, str] = {}
     context = click.Context(click.Command("any"))
-    for text in SAMPLES:
+    bounds = getattr(parameter.type, "bounds_text", "")
+    for text in (*SAMPLES, *re.findall(r"\d+[A-Za-z/]*", bounds)):
         try:
             value = parameter.type.convert(text, parameter, context)
         except click.BadParameter:

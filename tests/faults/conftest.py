@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 
 from testbed.namespaces import Network, why_unavailable
-# Before they are imported: their assertions shall say what they have found.
-pytest.register_assert_rewrite("tests.faults.scene", "tests.pipes.tools")
-
 from tests.faults.scene import GATEWAY
 from tests.faults.world import World
 

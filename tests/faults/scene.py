@@ -1,7 +1,8 @@
 """The pipe at work, for one fault: a flow on a gateway, all the way to an IDS."""
 
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.faults.ids import Ids
 from tests.faults.world import Program, World
@@ -10,6 +11,7 @@ from tests.pipes.tools import (
     assert_receiver_conserves,
     assert_sender_conserves,
 )
+from tests.support.ledger import line_of
 
 GATEWAY = "gateway"
 
@@ -31,10 +33,15 @@ class Scene:
         octets: int = 200,
         send: tuple[str, ...] = (),
         receive: tuple[str, ...] = (),
+        within: Sequence[str] = (),
     ) -> None:
+        """within: a command that becomes each of the two programs."""
         self.world = world
+        self.line: dict[str, Any] = {}
+        """The sender's line in the ledger after it has left."""
         self._receive = receive
         self._send = send
+        self._within = within
         self._rate = rate
         self._octets = octets
 
@@ -42,8 +49,8 @@ class Scene:
         world = self.world
         self.ids: Ids = world.read().__enter__()
         try:
-            self.receiver = world.receive(*self._receive)
-            self.sender = world.send(GATEWAY, *self._send)
+            self.receiver = world.receive(*self._receive, within=self._within)
+            self.sender = world.send(GATEWAY, *self._send, within=self._within)
             self.flow = world.flow(GATEWAY, self._rate, self._octets)
             self.ids.wait_for(self.flow.mark, FLOWING)
         except BaseException as error:
@@ -64,16 +71,18 @@ class Scene:
 
     def restart_receiver(self) -> Program:
         """A new one in place of one that has ended."""
-        self.receiver = self.world.receive(*self._receive)
+        self.receiver = self.world.receive(*self._receive, within=self._within)
         return self.receiver
 
     def restart_sender(self) -> Program:
         """A new one in place of one that has ended."""
-        self.sender = self.world.send(GATEWAY, *self._send)
+        self.sender = self.world.send(GATEWAY, *self._send, within=self._within)
         return self.sender
 
     def wait_for_more(self, count: int = FLOWING) -> None:
-        """Until what is sent from now on comes out, some of it."""
+        """Until what is sent from now on comes out, some of it; meanwhile no packet is
+        unaccounted for."""
+        self.world.ledger()
         self.ids.wait_for(self.flow.mark, self.flow.sent + count)
 
     def stop_flow(self) -> int:
@@ -84,10 +93,13 @@ class Scene:
         return count
 
     def end(self) -> tuple[Totals, Totals]:
-        """Ends both programs in good order; their totals have to add up."""
+        """Ends both programs in good order; their totals have to add up, and what the
+        sender says last is in the ledger."""
         sender = self.sender.stop()
-        receiver = self.receiver.stop()
         assert_sender_conserves(sender)
+        self.line = line_of(self.world.ledger(), GATEWAY)
+        assert self.line["held_by_sender"] == self.line["held_by_receiver"] == 0
+        receiver = self.receiver.stop()
         assert_receiver_conserves(receiver)
         return sender, receiver
 
@@ -102,5 +114,6 @@ class Scene:
         assert (sender["logged"], sender["acknowledged"]) == (count, count)
         assert (sender["missed"], sender["dropped"], sender["held"]) == (0, 0, 0)
         assert (receiver["written"], receiver["dropped"]) == (count, 0)
+        assert (self.line["logged"], self.line["delivered"]) == (count, count)
         assert self.ids.torn[-1] == 0
         return sender, receiver

@@ -22,6 +22,9 @@ def test_a_thousand_senders_that_connect_at_once_all_deliver(world: World) -> No
         outcome = Swarm(world, GATEWAY, senders=senders, batches=batches).outcome()
         assert outcome["acknowledged"] == senders * batches
         wait_until(lambda: len(ids.witness.marks) == senders, PATIENCE_S, "all of them")
+        state = world.ledger()
+        assert len(state["senders"]) == senders
+        assert state["total"]["delivered"] == senders * batches
         totals = receiver.stop()
         ids.check()
     assert_receiver_conserves(totals)
@@ -55,6 +58,7 @@ def test_fifty_senders_that_trickle_beside_one_that_floods_lose_nothing_and_are_
         outcome = trickle.outcome()
         assert not flood.is_over()
         flooded = ids.witness[1].packets
+        world.ledger()
         totals = receiver.stop()
         ids.check()
     assert outcome["acknowledged"] == senders * batches

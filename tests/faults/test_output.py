@@ -11,6 +11,7 @@ from tests.faults.ids import PATIENCE_S
 from tests.faults.scene import GATEWAY, RATE, Scene
 from tests.faults.world import World
 from tests.pipes.tools import assert_receiver_conserves, assert_sender_conserves
+from tests.support.ledger import line_of
 
 pytestmark = pytest.mark.netns
 
@@ -63,6 +64,7 @@ def test_a_full_disk_is_waited_for_and_costs_nothing(
     receiver.wait_to_say("No space left on device")
     flow.wait_for(flow.sent + RATE)
     assert len(disk.read("out.pcap")) <= 256 * 1024
+    world.ledger()
     disk.run("rm", f"{disk.path}/filling")
     count = flow.stop()
 
@@ -71,7 +73,10 @@ def test_a_full_disk_is_waited_for_and_costs_nothing(
         return size == 24 + count * (16 + 200)
 
     wait_until(is_all_there, PATIENCE_S, "the packets to be written")
-    sent, received = sender.stop(), receiver.stop()
+    sent = sender.stop()
+    line = line_of(world.ledger(), GATEWAY)
+    assert line["logged"] == line["delivered"] == count
+    received = receiver.stop()
     witness = Witness()
     witness.begin()
     witness.feed(disk.read("out.pcap"))
@@ -94,6 +99,9 @@ def test_an_ids_that_stands_still_for_ten_seconds_costs_nothing(
         scene.flow.wait_for(scene.flow.sent + seconds * rate)
         # More than a receiver may hold for one sender: the sender had to wait.
         assert seconds * rate * octets > 40 * MIB
+        line = line_of(world.ledger(), GATEWAY)
+        assert line["held_by_sender"] * octets > 8 * MIB
+        assert line["held_by_receiver"] * octets > 16 * MIB
         came = scene.ids.witness[scene.flow.mark].packets - stopped
         assert came * octets < MIB
         scene.ids.resume()
@@ -113,6 +121,7 @@ def test_an_ids_that_stands_still_for_longer_than_the_queues_last_is_counted(
         scene.ids.pause()
         # Both queues, and the two pipes behind them.
         scene.flow.wait_for(scene.flow.sent + 8 * MIB // 500)
+        world.ledger()
         scene.ids.resume()
         scene.wait_for_more()
         count = scene.stop_flow()

@@ -28,7 +28,10 @@ def test_a_receiver_killed_at_load_costs_repetitions_and_nothing_else(
         sender, receiver = scene.end()
         assert (sender["logged"], sender["acknowledged"]) == (count, count)
         assert (sender["missed"], sender["dropped"]) == (0, 0)
-        assert receiver["received"] == receiver["written"]
+        assert receiver["received"] == receiver["written"] == scene.line["delivered"]
+        # What the earlier receivers had acknowledged, this one cannot vouch for.
+        assert scene.line["logged"] == count
+        assert scene.line["elsewhere"] == count - scene.line["delivered"] > 0
 
 
 def test_a_receiver_that_is_stopped_and_started_repeats_nothing(world: World) -> None:
@@ -73,8 +76,12 @@ def test_a_sender_killed_at_load_loses_only_what_it_held(world: World) -> None:
         assert len(seen.missing) == 1
         assert came <= seen.missing[0].start < seen.missing[0].stop <= back
         assert seen.repeated == []
-        sender, _ = scene.end()
+        sender, receiver = scene.end()
         assert sender["logged"] == sender["acknowledged"]
+        assert receiver["written"] == seen.packets
+        # What it had told of, and not handed over, is known to have died with it.
+        assert scene.line["runs"] == 2
+        assert set(scene.line["dropped"]) <= {"sender_gone"}
         assert scene.ids.torn[-1] == 0
 
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from testbed import numbered, rules
 from testbed.namespaces import Namespace, Network
@@ -15,11 +16,15 @@ from testbed.waiting import wait_until
 from tests.faults.ids import PATIENCE_S, Ids
 from tests.netns.pipe import BIN, GROUP, PORT
 from tests.pipes.tools import Totals
+from tests.support import ledger
 
 IDS_HOST = "ids"
 
-SECURITY: tuple[str, ...] = ()
+SECURITY: tuple[str, ...] = ("--insecure",)
 """What lets both ends speak beyond the loopback: the one place to change it."""
+
+ASKING: tuple[str, ...] = ()
+"""What lets an operator ask the receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +166,17 @@ class World:
         """Where the gateway finds the receiver."""
         return f"tcp://10.0.{self.gateways.index(gateway)}.2:{PORT}"
 
-    def start(
-        self, host: Namespace, argv: Sequence[str]
-    ) -> Program:
+    @property
+    def asking(self) -> list[str]:
+        """The start of a command that asks the receiver, on its own host."""
+        return [str(BIN / "pcap-zmq"), "status", *ASKING]
+
+    def ledger(self) -> dict[str, Any]:
+        """The receiver's, which has to balance."""
+        argv = [*self.asking, "--json", f"tcp://127.0.0.1:{PORT}"]
+        return ledger.judge(self.ids_host.run(argv, check=False))
+
+    def start(self, host: Namespace, argv: Sequence[str]) -> Program:
         """Any program, with a log of its own."""
         log = self.directory / f"{len(self.programs)}-{Path(argv[0]).name}.log"
         with log.open("wb") as stderr:

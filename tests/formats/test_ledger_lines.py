@@ -278,8 +278,8 @@ def test_nobody_can_speak_as_another(desk: Desk) -> None:
     mine, yours = Identity(name="mine", key="a"), Identity(name="yours", key="b")
     desk.hello(said=totals(10, held=10), identity=yours, peer=b"yours")
     desk.hello(sequence=9, said=totals(99, held=99), identity=mine, peer=b"mine")
-    desk.batch(9, 99, totals(99, held=99), peer=b"mine")
-    desk.batch(1, 10, totals(10, held=10), peer=b"yours")
+    desk.batch(9, 99, totals(99, held=99), identity=mine, peer=b"mine")
+    desk.batch(1, 10, totals(10, held=10), identity=yours, peer=b"yours")
     lines = {line.name: line.tally for line in desk.lines()}
     assert lines["yours"].held_by_receiver == lines["yours"].logged == 10
     assert lines["mine"].held_by_receiver == lines["mine"].logged == 99

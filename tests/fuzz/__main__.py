@@ -152,7 +152,7 @@ def report(outcomes: list[Outcome]) -> int:
         log = BUILD / f"{name}.log"
         print(f"\n{name}: see {log}, and what it was given:")
         for path in sorted((BUILD / "findings").glob(f"{name}-*")):
-            print(f"  {path}")
+            print(f"  python -m tests.fuzz.replay {name} {path}")
         print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-30:]))
     return 1 if failed else 0
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import catalogue, crafted
+from tests.fuzz import catalogue, crafted, replay
 
-SANITIZERS = "address,undefined"
 # About 2 s for each target on one busy core, sanitizers included.
 MUTATIONS = 400
 SEEDS_BYTES_MAX = 1 << 20
@@ -38,24 +37,20 @@ def test_no_octets_make_c_read_or_write_where_it_may_not(
     name: str, tmp_path: Path
 ) -> None:
     program = tmp_path / name
-    driver = str(catalogue.HERE / "native" / "replay.c")
-    command = catalogue.compile_command(name, "gcc", SANITIZERS, driver)
-    run([*command, "-o", str(program)])
+    replay.build(name, program)
     inputs = catalogue.seeds_of(name)
     for long_name, octets in crafted.LONG.get(name, {}).items():
         inputs.append(tmp_path / f"{long_name}.long")
         inputs[-1].write_bytes(octets)
-    said = run([str(program), str(MUTATIONS), *map(str, inputs)])
-    assert said == f"{len(inputs)} inputs\n"
-
-
-def run(command: list[str]) -> str:
-    """What a command says that has to succeed; its complaints are in the failure."""
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=100, check=False
+        [str(program), str(MUTATIONS), *map(str, inputs)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-4_000:]
-    return done.stdout
+    assert done.stdout == f"{len(inputs)} inputs\n"
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -82,6 +77,11 @@ def test_the_seeds_are_few_and_small() -> None:
     ]
     assert max(sizes) <= catalogue.SEED_MAX
     assert sum(sizes) <= SEEDS_BYTES_MAX
+
+
+def test_every_target_is_told_of() -> None:
+    told = (catalogue.HERE / "README.md").read_text()
+    assert [name for name in TARGETS if f"| `{name}` |" not in told] == []
 
 
 def test_every_folder_of_seeds_has_a_target() -> None:

@@ -16,7 +16,17 @@ METRICS = (*sender.METRICS, *receiver.METRICS)
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 UNITS = ("packets", "bytes", "seconds", "second", "messages", "datagrams")
-COUNTS = ("batches", "overruns", "readers", "reconnects", "runs", "senders")
+COUNTS = (
+    "connections",
+    "connections_limit",
+    "handshakes",
+    "batches",
+    "overruns",
+    "readers",
+    "reconnects",
+    "runs",
+    "senders",
+)
 STATES = ("link_up", "reader_present", "connected", "build_info")
 
 parametrized = pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)

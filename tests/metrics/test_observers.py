@@ -56,6 +56,8 @@ class Ledger:
                 latency=self.latency,
                 queue_bytes=lambda: 0,
                 queue_limit=8,
+                connections=lambda: 3,
+                connections_limit=lambda: 4,
                 has_reader=None,
             )
         )

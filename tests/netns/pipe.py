@@ -75,12 +75,19 @@ class Pipe:
         self.output = directory / "output"
 
     def receive(self, host: Namespace, *options: str) -> Program:
-        argv = [str(BIN / "pcap-zmq-recv"), "--once", *options]
+        argv = [str(BIN / "pcap-zmq-recv"), "--once", "--insecure", *options]
         return self._start(host, [*argv, f"tcp://0.0.0.0:{PORT}", str(self.fifo)])
 
-    def send(self, host: Namespace, receiver: str, *options: str) -> Program:
-        """A sender that has opened its group and is on its way."""
-        argv = [str(BIN / "pcap-zmq-send"), *options]
+    def send(
+        self,
+        host: Namespace,
+        receiver: str,
+        *options: str,
+        within: Sequence[str] = (),
+    ) -> Program:
+        """A sender that has opened its group and is on its way. within: a command that
+        becomes ours, as setpriv does."""
+        argv = [*within, str(BIN / "pcap-zmq-send"), "--insecure", *options]
         program = self._start(
             host, [*argv, f"nflog:{GROUP}", f"tcp://{receiver}:{PORT}"]
         )

@@ -17,6 +17,7 @@ import pytest
 import zmq
 
 from pcap_zmq.clock import SystemClock
+from pcap_zmq.connections import Connections
 from pcap_zmq.counters import ReceiverCounters, SenderCounters
 from pcap_zmq.errors import ConfigError, TransportError
 from pcap_zmq.formats import wire
@@ -28,6 +29,7 @@ from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.packet import EncodedBatch, Instant
 from pcap_zmq.poll import Poller, Watch
 from pcap_zmq.sinks.link import LinkSink
+from pcap_zmq.sources.door import Door
 from pcap_zmq.sources.link import LinkSource
 from testbed.waiting import wait_until
 from tests.conftest import SocketFactory
@@ -42,6 +44,20 @@ def batch_of(numbers: range) -> EncodedBatch:
     """A batch of numbered packets as the wire carries it."""
     records = packets.records(numbers, 100)
     return EncodedBatch(RAW, len(numbers), 0, len(records), records)
+
+
+def open_door(
+    context: "zmq.Context[zmq.Socket[bytes]]", counters: ReceiverCounters
+) -> Door:
+    """A door without keys."""
+    return Door(
+        context,
+        own=None,
+        allowed=None,
+        connections=Connections(100, QUEUE_BYTES),
+        hangup=lambda: False,
+        counters=counters,
+    )
 
 
 class Bench:
@@ -100,6 +116,7 @@ class Bench:
             once=once,
             link=link,
             answer=lambda question, identity: b"{}",
+            door=open_door(self._context, counters),
             counters=counters,
         )
         self.sources.append(source)

@@ -33,6 +33,7 @@ class SpooledDelivery(RuleBasedStateMachine):
         spool_bytes=st.sampled_from([16_000, 64_000, 1 << 20]),
         drops_oldest=st.booleans(),
         receive_bytes=st.sampled_from([1_000, 8_000]),
+        is_receiver_mortal=st.booleans(),
     )
     def begin(
         self,
@@ -40,7 +41,10 @@ class SpooledDelivery(RuleBasedStateMachine):
         spool_bytes: int,
         drops_oldest: bool,
         receive_bytes: int,
+        is_receiver_mortal: bool,
     ) -> None:
+        # As long as it lives, every packet must be where it is said to be.
+        self.is_receiver_mortal = is_receiver_mortal
         self.place = tempfile.TemporaryDirectory()
         self.world = SpoolWorld(
             Path(self.place.name),
@@ -50,14 +54,32 @@ class SpooledDelivery(RuleBasedStateMachine):
             receive_bytes=receive_bytes,
         )
 
+    @rule(
+        lengths=st.lists(LENGTHS, min_size=1, max_size=8),
+        arrive=FEW,
+        write=FEW,
+        replies=FEW,
+    )
+    def batches_flow(
+        self, lengths: list[int], arrive: int, write: int, replies: int
+    ) -> None:
+        """Each a little further, and not all as far as the last one."""
+        world = self.world
+        if world.connection is None:
+            world.connect()
+            self.everybody_takes_a_turn()
+        for length in lengths:
+            world.give(length)
+        self.the_sender_speaks()
+        world.messages_arrive(arrive)
+        world.write(write)
+        world.receiver_speaks()
+        self.replies_arrive(replies)
+
     @rule(lengths=st.lists(LENGTHS, min_size=1, max_size=12))
     def batches_come(self, lengths: list[int]) -> None:
         for length in lengths:
             self.world.give(length)
-
-    @rule()
-    def a_connection_is_made(self) -> None:
-        self.world.connect()
 
     @rule(kept_up=FEW, kept_down=FEW)
     def the_connection_breaks(self, kept_up: int, kept_down: int) -> None:
@@ -67,21 +89,9 @@ class SpooledDelivery(RuleBasedStateMachine):
     def the_sender_speaks(self) -> None:
         self.world.sender_speaks()
 
-    @rule()
-    def the_receiver_speaks(self) -> None:
-        self.world.receiver_speaks()
-
-    @rule(limit=FEW)
-    def messages_arrive(self, limit: int) -> None:
-        self.world.messages_arrive(limit)
-
     @rule(limit=FEW)
     def replies_arrive(self, limit: int) -> None:
         self.world.replies_arrive(limit)
-
-    @rule(limit=FEW)
-    def batches_are_written(self, limit: int) -> None:
-        self.world.write(limit)
 
     @rule()
     def everybody_takes_a_turn(self) -> None:
@@ -91,14 +101,15 @@ class SpooledDelivery(RuleBasedStateMachine):
     def time_passes(self, duration_ns: int) -> None:
         self.world.now_ns += duration_ns
 
-    @rule(torn=st.binary(max_size=60))
-    def the_sender_is_killed(self, torn: bytes) -> None:
-        self.world.kill(torn)
+    @rule(torn=st.binary(max_size=60), kept_up=FEW)
+    def the_sender_is_killed(self, torn: bytes, kept_up: int) -> None:
+        self.world.kill(torn, kept_up)
 
     @rule()
     def the_sender_is_stopped(self) -> None:
         self.world.stop()
 
+    @precondition(lambda self: self.is_receiver_mortal)
     @rule()
     def the_receiver_starts_again(self) -> None:
         self.world.start_receiver()
@@ -118,6 +129,11 @@ class SpooledDelivery(RuleBasedStateMachine):
     def every_promise_is_kept(self) -> None:
         if hasattr(self, "world"):
             self.world.check()
+            self._check_stream()
+
+    def _check_stream(self) -> None:
+        """Nothing that a process can suffer makes numbers begin anew."""
+        assert not self.world.may_repeat
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -144,6 +160,9 @@ class DamagedDelivery(SpooledDelivery):
         path.write_bytes(octets)
         # From here on numbers may have to begin anew.
         self.world.may_repeat = True
+
+    def _check_stream(self) -> None:
+        """Damage does."""
 
     def _survive(self, what: str) -> None:
         try:

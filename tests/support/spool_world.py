@@ -1,8 +1,8 @@
 """One sender with a spool on a real disk, and one receiver, in a simulated network.
 
-The sender is killed by copying its directory, as it is at that moment, and going on with
-the copy: nothing that the dying run had in memory is in it. Time and messages move only
-when the test says so.
+The sender is killed by copying its directory, as it is at that moment, and going on
+with the copy: nothing that the dying run had in memory is in it. Time and messages move
+only when the test says so.
 """
 
 import shutil
@@ -98,13 +98,13 @@ class SpoolWorld:
             self.counters.dropped[Reason.SPOOL_FULL] += batch.count
         return is_taken
 
-    def kill(self, torn: bytes = b"") -> None:
+    def kill(self, torn: bytes = b"", kept_up: int = 0) -> None:
         """And starts again. torn: what the disk got of a record that was being
         written."""
-        self.disconnect(kept_up=1_000_000)
+        before = self.spool_directory
         self.run += 1
-        before = self._directory / str(self.run - 1)
         shutil.copytree(before, self.spool_directory)
+        self.disconnect(kept_up=kept_up)
         last = max(self.spool_directory.glob("*.segment"), default=None)
         if last is not None and torn:
             with last.open("ab") as segment:
@@ -241,6 +241,7 @@ class SpoolWorld:
         """Connected, until all is acknowledged; in bounded time."""
         for _ in range(2_000):
             if not self.link.held_packets:
+                self.write(1_000_000)
                 return
             try:
                 self.connect()

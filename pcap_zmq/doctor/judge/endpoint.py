@@ -12,21 +12,15 @@ from pcap_zmq.doctor.finding import Finding, ok, problem, warning
 CHECK = "endpoint"
 
 GREETING_LENGTH = 64
-NULL_GREETING = (
-    b"\xff"
-    + bytes(7)
-    + b"\x01\x7f"
-    + b"\x03\x00"
-    + b"NULL".ljust(20, b"\0")
-    + bytes(32)
-)
-"""What a peer says first that wants no security."""
+SIGNATURE = b"\xff" + bytes(7) + b"\x01\x7f" + b"\x03\x00"
+"""What a peer of version 3 says first. It is enough: the other one then says all of its
+greeting, and would close the connection on a mechanism that is not its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What became of a connection. refused: why there is none, or no answer to its
-    greeting. said: what came back to ours."""
+    """What became of a connection. refused: why there is none. said: what came back to
+    our signature."""
 
     endpoint: str
     refused: str | None

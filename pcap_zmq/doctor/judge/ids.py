@@ -48,7 +48,7 @@ def judge(readers: Readers) -> Iterator[Finding]:
             "may read the FIFO",
         )
     for process in readers.running:
-        name = next((name for name in NAMES if process.name.startswith(name)), None)
+        name = _name_of(process)
         if name is not None:
             yield from _judge_running(name, process)
 
@@ -91,6 +91,12 @@ def _suricata_note(version: tuple[int, ...]) -> str:
     if (8,) <= version < BUFFER_MENDED:
         return " (loses the start of a FIFO, unless it is one of pcap-zmq-recv)"
     return ""
+
+
+def _name_of(process: Process) -> str | None:
+    # Suricata calls its threads Suricata-Main, W#01 and so on.
+    shown = process.name.lower()
+    return next((name for name in NAMES if shown.startswith(name)), None)
 
 
 def _judge_running(name: str, process: Process) -> Iterator[Finding]:

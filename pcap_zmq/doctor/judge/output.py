@@ -139,7 +139,12 @@ def _judge_ends(output: Output) -> Iterator[Finding]:
     elif readers:
         yield ok(CHECK, f"{path} is read by {readers[0]}")
     elif not output.sees_all:
-        yield unknown(CHECK, f"who reads {path} can only be seen by root")
+        yield unknown(
+            CHECK,
+            f"nobody is seen to read {path}, but not every process shows what it has "
+            "open",
+            "run as root, if you do not yet",
+        )
     else:
         yield ok(CHECK, f"{path} is read by nobody yet: the senders hold their packets")
     strangers = [writer for writer in writers if not writer.is_ours("recv")]

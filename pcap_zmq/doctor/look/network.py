@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from pcap_zmq.doctor.judge.endpoint import (
     GREETING_LENGTH,
-    NULL_GREETING,
+    SIGNATURE,
     Endpoint,
 )
 from pcap_zmq.doctor.look import programs
@@ -34,7 +34,7 @@ def stream_to(endpoint: str) -> Stream | None:
 
 
 def try_endpoint(endpoint: str) -> Endpoint:
-    """Connects, exchanges greetings and leaves: to a receiver, a handshake that failed.
+    """Connects, has itself greeted and leaves: to a receiver, a handshake that failed.
     Takes twice TIMEOUT_S at most for each address."""
     parsed = _host_and_port(endpoint)
     try:
@@ -59,7 +59,7 @@ def _greet(connection: socket.socket) -> bytes:
     connection.settimeout(TIMEOUT_S)
     said = b""
     try:
-        connection.sendall(NULL_GREETING)
+        connection.sendall(SIGNATURE)
         while len(said) < GREETING_LENGTH:
             more = connection.recv(GREETING_LENGTH - len(said))
             if not more:

@@ -9,8 +9,8 @@ type, count of packets, declared length, and the payload after its length.
 from pcap_ffi import count_records
 from pcap_zmq.counters import Account, ReceiverCounters
 from pcap_zmq.formats.linktype import MAXIMUM
-from pcap_zmq.formats.stream import Receipt
 from pcap_zmq.formats.savefile import iter_packets
+from pcap_zmq.formats.stream import Receipt
 from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.packet import Batch, EncodedBatch, Instant
 from pcap_zmq.stages.decoder import Decoder

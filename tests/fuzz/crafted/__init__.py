@@ -1,0 +1,36 @@
+"""The seeds that people thought of, by target; those that a fuzzer found lie beside
+them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.fuzz.crafted import files, links, messages, packets
+from tests.fuzz.crafted.common import Seeds
+from tests.fuzz.crafted.packets import LONG
+
+__all__ = ["CRAFTED", "FOUND", "LONG", "write"]
+
+FOUND = "found-"
+"""How the names of those begin that a fuzzer found."""
+
+CRAFTED: dict[str, Callable[[], Seeds]] = {
+    make.__name__: make
+    for make in (
+        *(packets.nflog_parse, packets.packet_records, packets.savefile),
+        *(packets.records, packets.savefile_source),
+        *(messages.wire, messages.codec, messages.decoder),
+        *(messages.status, messages.zap),
+        *(links.sender_link, links.receiver_link),
+        *(files.certificate, files.settings, files.spool, files.spool_directory),
+    )
+}
+
+
+def write(name: str, directory: Path) -> None:
+    """Replaces what was crafted there before."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for seed in directory.iterdir():
+        if not seed.name.startswith(FOUND):
+            seed.unlink()
+    for seed_name, octets in CRAFTED[name]():
+        (directory / seed_name).write_bytes(octets)

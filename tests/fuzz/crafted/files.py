@@ -1,0 +1,93 @@
+"""Seeds of files: certificates, settings and spools."""
+
+import struct
+
+from pcap_zmq.formats.certificate import Certificate, Role, Secret, encode
+from pcap_zmq.formats.codec import Codec
+from pcap_zmq.formats.spool import (
+    Place,
+    encode_batch,
+    encode_end,
+    encode_hole,
+    encode_segment_header,
+)
+from pcap_zmq.formats.spool_state import State as SpoolState
+from pcap_zmq.formats.spool_state import encode_sent
+from pcap_zmq.formats.spool_state import encode_state as encode_spool_state
+from pcap_zmq.formats.wire import NO_TOTALS, StreamId
+from pcap_zmq.packet import EncodedBatch
+from tests.fuzz.crafted.common import Seeds
+
+
+def certificate() -> Seeds:
+    # A key of each half that is nobody's.
+    public, secret = (
+        "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID",
+        "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs",
+    )
+    whole = Certificate(public, Secret(secret), "gateway", Role.OPERATOR)
+    yield "public", encode(Certificate(public, name="gateway")).encode()
+    yield "secret", encode(whole).encode()
+    yield "other-quotes", f"curve\n  public-key = '{public}'\n".encode()
+    yield "without-a-key", b"metadata\n    name = x\n"
+    yield "twice", f'curve\n  public-key="{public}"\n'.encode() * 2
+    yield (
+        "of-a-czmq-tool",
+        (
+            f'#   ****  Generated  ****\nmetadata\ncurve\n    public-key = "{public}"\n'
+        ).encode(),
+    )
+
+
+def settings() -> Seeds:
+    yield "empty", b""
+    yield "good", b'[send]\ngroup = [1, "2"]\nto = "tcp://a:1"\ninsecure = true\n'
+    yield "misspelt", b'[sendd]\n[recv]\noutptu = "x"\n'
+    yield "other-shapes", b"[send]\ngroup = 5\nto = [1]\ninsecure = 2024-01-01\n"
+    yield "in-no-table", b"group = 1\nsend = 2\n"
+    yield "several-lines", b'[send]\ngroups = [\n1,\n2 ]\nto = """a\nb"""\n'
+    yield "no-toml", b"[send\n"
+    yield "no-utf-8", b"\xff"
+    yield "nested", b"a = " + b"[" * 400
+
+
+def spool() -> Seeds:
+    salt = 7
+    batch = EncodedBatch(101, 3, Codec.NONE, 100, bytes(100))
+    state = SpoolState(
+        *(StreamId(bytes(16), 1), bytes(16), 5, 9, Place(2, 40, 30)), NO_TOTALS
+    )
+    for number, (name, octets) in enumerate(
+        (
+            ("segment", encode_segment_header(1, salt)),
+            ("record", encode_batch(batch, salt)),
+            ("end", encode_end(30, 4, salt)),
+            ("state", encode_spool_state(state, 3)),
+            ("sent", encode_sent(salt, 5)),
+        )
+    ):
+        head = struct.pack(">BBI", number, 0, salt)
+        yield name, head + octets
+        yield f"{name}-sealed", head[:1] + b"\1" + head[2:] + octets
+    yield "hole", struct.pack(">BBI", 1, 0, salt) + encode_hole(3, salt)
+
+
+def spool_directory() -> Seeds:
+    """Files by name: the segments, and the state behind them."""
+    octet, truncate, append, remove = range(4)
+
+    def change(file: int, kind: int, offset: int = 0, octet: int = 0) -> bytes:
+        return struct.pack(">BBHB", file, kind, offset, octet)
+
+    ended, killed = b"\x09\x07", b"\x09\x06"
+    yield "empty", b"\0\1"
+    yield "ended", ended
+    yield "killed", killed
+    yield "torn", killed + change(2, truncate, 150)
+    yield "torn-in-the-middle", ended + change(1, truncate, 150)
+    yield "damaged-payload", killed + change(0, octet, 80, 0xFF)
+    yield "damaged-header", killed + change(0, octet, 30, 0xFF)
+    yield "damaged-end", ended + change(0, append, 5, 0)
+    yield "without-a-segment", ended + change(1, remove)
+    yield "without-its-state", ended + change(3, remove)
+    yield "damaged-state", ended + change(3, octet, 40, 0xFF)

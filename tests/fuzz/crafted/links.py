@@ -1,0 +1,72 @@
+"""Seeds of the two ends of the link: what happens to each, step by step."""
+
+from tests.fuzz.crafted.common import Seeds, little16
+
+
+def sender_link() -> Seeds:
+    connected, speak, down, wait, leave = 5, 4, 6, 7, 8
+    offer = bytes([0]) + little16(100) + b"\3"
+
+    def reply(kind: int, written: int, wanted: int, window: int = 0xFFFF) -> bytes:
+        """Numbers near the last that was sent: 8 is that one."""
+        octets = bytes([1, kind, 0, written, wanted, 0])
+        return octets + window.to_bytes(2, "big")
+
+    welcome, ack, farewell = 0, 1, 2
+    up = bytes([connected, speak]) + reply(welcome, 8, 9)
+    yield "up", b"\4" + up
+    sent = b"\4" + offer * 3 + up + bytes([speak])
+    yield "acknowledged", sent + reply(ack, 8, 9)
+    yield "acknowledged-in-part", sent + reply(ack, 6, 8)
+    yield "a-gap", sent + reply(welcome, 5, 7) + bytes([speak])
+    yield "acknowledged-unsent", sent + reply(ack, 10, 11)
+    broken = sent + bytes([down, connected, speak]) + reply(welcome, 6, 8)
+    yield "broken-and-back", broken + bytes([speak])
+    yield "patience", sent + bytes([wait, 3, speak])
+    departed = sent + bytes([leave, 2]) + reply(ack, 8, 9) + bytes([speak])
+    yield "departed", departed + reply(farewell, 8, 9) + bytes([speak])
+    hurried = sent + bytes([leave, 0, speak])
+    yield "left-in-a-hurry", hurried + reply(farewell, 7, 9) + bytes([speak])
+    yield "abandoned", sent + bytes([leave, 1, speak]) + reply(ack, 8, 9)
+    closed = b"\4" + offer * 2 + bytes([connected, speak]) + reply(welcome, 8, 9, 0)
+    yield "a-window-of-nothing", closed + bytes([speak]) + reply(ack, 8, 9, 600)
+
+
+def receiver_link() -> Seeds:
+    write, lose, speak, drop, look, flood, wait = range(4, 11)
+    hello, batch, heartbeat, goodbye = range(4)
+
+    def say(
+        kind: int, near: int = 4, peer: int = 0, sender: int = 0, start: int = 0
+    ) -> bytes:
+        """Numbers near the batch that is wanted: 4 is that one."""
+        place = bytes([0, peer, sender, start, near, kind, 0])
+        # The window that it was given, three packets, no counters, 256 octets.
+        return place + b"\3\0\1\0"
+
+    here = b"\3" + say(hello) + bytes([speak])
+    yield "hello", here
+    yield "batches", here + say(batch) * 3 + bytes([write, 3, speak])
+    yield "a-gap", here + say(batch, 6) + bytes([speak]) + say(batch)
+    yield "a-repetition", here + say(batch) + say(batch, 3) + bytes([speak])
+    yield "uncalled", b"\3" + say(batch) + bytes([speak])
+    yield "goodbye", here + say(batch) + say(goodbye) + bytes([speak, write, 1, speak])
+    two = here + say(hello, peer=1, sender=1) + bytes([speak]) + say(heartbeat)
+    yield "two-senders", two + say(batch, peer=1, sender=1) + bytes([speak])
+    yield (
+        "another-run",
+        here + say(batch) + say(hello, peer=1, start=1) + bytes([speak]),
+    )
+    yield "two-streams-on-a-connection", here + say(hello, sender=1) + say(batch)
+    moved = here + say(batch) + say(hello, peer=1) + bytes([speak])
+    yield "moved", moved + say(batch) + say(batch, peer=1) + bytes([write, 2, speak])
+    yield "silence", here + bytes([wait, 4, speak]) + say(heartbeat) + bytes([speak])
+    yield "lost", here + say(batch) + bytes([lose, 0, speak, write, 1]) + say(hello)
+    full = (
+        b"\0" + say(hello) + bytes([speak]) + say(batch) * 3 + bytes([wait, 2, speak])
+    )
+    yield "dropped", here + say(batch) * 2 + bytes([drop, 1, look, write, 1, look])
+    yield "never-acknowledged", here + bytes([flood, 0, 255, flood, 0, 255, look])
+    keyed = b"\3" + say(hello, peer=2) + say(hello, peer=3) + bytes([speak])
+    yield "one-id-with-two-names", keyed + say(batch, peer=2) + say(batch, peer=3)
+    yield "no-room", full + bytes([write, 1, wait, 2, speak]) + say(batch)
