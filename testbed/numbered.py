@@ -81,6 +81,7 @@ class Flow:
         self, host: Namespace, directory: Path, mark: int, rate: int, octets: int = 200
     ) -> None:
         """rate: packets a second; 0: as many as go."""
+        self.host = host
         self.mark = mark
         self._path = directory / f"flow-{mark}"
         self._path.write_bytes(bytes(8))
@@ -122,7 +123,8 @@ class Seen:
     missing: list[range] = field(default_factory=list)
     """Numbers that were passed over."""
     repeated: list[range] = field(default_factory=list)
-    """Numbers that had come before."""
+    """Numbers that had come before; where some of them were missing, they are still."""
+    repeated_count: int = 0
     slowest_ns: int = 0
     """The longest time from sending to here."""
     earliest_ns: int = 0
@@ -137,11 +139,6 @@ class Seen:
         """How many packets were passed over."""
         return sum(map(len, self.missing))
 
-    @property
-    def repeated_count(self) -> int:
-        """How many packets came again."""
-        return sum(map(len, self.repeated))
-
     def add(self, number: int, time_ns: int, delay_ns: int) -> None:
         """One more packet, with its own time and how long it took to come."""
         self.packets += 1
@@ -150,10 +147,12 @@ class Seen:
         elif number > self.highest:
             self.missing.append(range(self.highest + 1, number))
             self.highest = number
-        elif number == self.last + 1 and self.repeated:
-            self.repeated[-1] = range(self.repeated[-1].start, number + 1)
         else:
-            self.repeated.append(range(number, number + 1))
+            first = number
+            if number > self.last and self.repeated:
+                first = self.repeated.pop().start
+            self.repeated.append(range(first, number + 1))
+            self.repeated_count += 1
         self.last = number
         self.slowest_ns = max(self.slowest_ns, delay_ns)
         if time_ns < self.time_ns:

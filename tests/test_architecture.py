@@ -195,6 +195,7 @@ HANDS_OFF = (
     "pcap_zmq.metrics.latency",
     "pcap_zmq.metrics.receiver",
     "pcap_zmq.metrics.sender",
+    "pcap_zmq.metrics.statsd_lines",
     *PURE,
 )
 

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from pcap_zmq import options
 from pcap_zmq.cli import exits
 from pcap_zmq.cli.command import is_rehearsal, tool_command
+from pcap_zmq.cli.keying import client_key_options, client_keys_of
 from pcap_zmq.cli.options import number, quantity_option, size
 from pcap_zmq.errors import PcapZmqError
 
@@ -70,6 +72,13 @@ class _Groups(click.ParamType):  # type: ignore[type-arg]  # only newer ones hav
     "With --send: the sender's threshold, and that of the rules printed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--allow",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With --recv: the receiver's public certificates of its senders.",
+)
+@client_key_options
 def doctor(
     endpoint: str | None,
     groups: tuple[int, ...] | None,
@@ -77,6 +86,8 @@ def doctor(
     rcvbuf: int,
     qthreshold: int,
     as_json: bool,
+    allow: Path | None,
+    **keys: Any,
 ) -> None:
     """Look at what usually goes wrong on this host, and say how to mend it.
 
@@ -91,7 +102,15 @@ def doctor(
 
     try:
         looking = Doctor(
-            DoctorConfig(groups or (), output, endpoint, rcvbuf, qthreshold)
+            DoctorConfig(
+                groups or (),
+                output,
+                endpoint,
+                rcvbuf,
+                qthreshold,
+                client_keys_of(keys),
+                allow,
+            )
         )
         if is_rehearsal(click.get_current_context()):
             return

@@ -149,7 +149,7 @@ class SenderLink:
         if message is not None:
             self._spoke_ns = now_ns
             self._said_window = self.window
-            return message
+            # Before it is said: another run must not say it in other words.
             self._save()
         return message
 

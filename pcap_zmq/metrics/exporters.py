@@ -4,21 +4,24 @@ import logging
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.metrics.address import Address, parse_address
 from pcap_zmq.metrics.family import Observe
-from pcap_zmq.metrics.statsd import (
+from pcap_zmq.metrics.statsd_lines import (
     DEFAULT_PREFIX,
     PORT,
-    StatsdExporter,
     check_prefix,
     check_tag,
     expand_prefix,
 )
 from pcap_zmq.packet import Instant
 from pcap_zmq.ports import Attendant
+
+if TYPE_CHECKING:
+    from pcap_zmq.metrics.prometheus import PrometheusExporter
+    from pcap_zmq.metrics.statsd import StatsdExporter
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,17 @@ class ExportOptions:
         if self.statsd_tags and self.statsd is None:
             raise ConfigError("--statsd-tag tells nobody anything without --statsd")
 
+    def load(self) -> None:
+        """Loads what exporting takes, before root is given up: then it may not be
+        readable any more. Raises ConfigError for a library that is not installed."""
+        if self.are_wanted:
+            # Python looks for this codec when it first meets a host's name.
+            "localhost".encode("idna")
+        if self.metrics is not None:
+            _load_prometheus()
+        if self.statsd is not None:
+            _load_statsd()
+
     def metrics_address(self) -> Address | None:
         """Where to listen; port 0: a free one."""
         if self.metrics is None:
@@ -68,6 +82,27 @@ class ExportOptions:
         return address
 
 
+def _load_prometheus() -> "type[PrometheusExporter]":
+    # Here, since few need them, as below.
+    try:
+        from pcap_zmq.metrics.prometheus import PrometheusExporter
+    except ImportError as error:
+        raise _missing("--metrics", "metrics") from error
+    return PrometheusExporter
+
+
+def _load_statsd() -> "type[StatsdExporter]":
+    try:
+        from pcap_zmq.metrics.statsd import StatsdExporter
+    except ImportError as error:
+        raise _missing("--statsd", "statsd") from error
+    return StatsdExporter
+
+
+def _missing(option: str, extra: str) -> ConfigError:
+    return ConfigError(f"{option} needs a library: pip install 'pcap-zmq[{extra}]'")
+
+
 class Clock(Protocol):
     """What tells the time."""
 
@@ -82,7 +117,7 @@ class Exporter(Attendant, Protocol):
 
 
 class Exporters:
-    """All that were asked for, open. Raises ConfigError for a missing library,
+    """All that were asked for, open. Raises ConfigError for a library that is missing,
     TransportError for an address that cannot be had."""
 
     def __init__(self, options: ExportOptions, observe: Observe, clock: Clock) -> None:
@@ -97,15 +132,12 @@ class Exporters:
         now = self._clock.now()
         address = options.metrics_address()
         if address is not None:
-            # Here, since few need a HTTP server.
-            from pcap_zmq.metrics.prometheus import PrometheusExporter
-
-            prometheus = PrometheusExporter(address, observe, now)
+            prometheus = _load_prometheus()(address, observe, now)
             self.attendants.append(prometheus)
             logger.info("metrics at %s", prometheus.url)
         address = options.statsd_address()
         if address is not None:
-            exporter = StatsdExporter(
+            exporter = _load_statsd()(
                 address,
                 observe,
                 now,

@@ -8,10 +8,13 @@ Specification: https://prometheus.io/docs/instrumenting/exposition_formats/.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, core, make_wsgi_app
+from prometheus_client.metrics_core import Metric as Exposed
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from pcap_zmq.clock import NS_PER_S
-from pcap_zmq.errors import ConfigError
 from pcap_zmq.metrics.address import Address
 from pcap_zmq.metrics.family import Distribution, Family, Kind, Observe, Snapshot
 from pcap_zmq.metrics.question import Question
@@ -19,36 +22,26 @@ from pcap_zmq.metrics.server import HttpServer
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Watch
 
-if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric as Exposed
-
 INTERVAL_NS = NS_PER_S
 """How old a snapshot may be, however often somebody scrapes."""
 
 
-class _Showcase:
+class _Showcase(Collector):
     """What prometheus-client collects from."""
 
     def __init__(self, question: Question[Snapshot]) -> None:
         self._question = question
 
-    def collect(self) -> Iterator["Exposed"]:
+    def collect(self) -> Iterator[Exposed]:
         """Called by the threads of the HTTP server."""
         return map(exposed, self._question.ask())
 
 
 class PrometheusExporter:
-    """Serves at `address` until closed. Raises ConfigError where prometheus-client is
-    not installed, TransportError where the address cannot be had."""
+    """Serves at `address` until closed. Raises TransportError where the address cannot
+    be had."""
 
     def __init__(self, address: Address, observe: Observe, now: Instant) -> None:
-        try:
-            from prometheus_client import CollectorRegistry, make_wsgi_app
-            from prometheus_client.process_collector import ProcessCollector
-        except ImportError as error:
-            raise ConfigError(
-                "--metrics needs a library: pip install 'pcap-zmq[metrics]'"
-            ) from error
         self._observe = observe
         self._snapshot = observe(now)
         self._fresh_until_ns = now.mono_ns + INTERVAL_NS
@@ -91,11 +84,8 @@ class PrometheusExporter:
         self._question.close()
 
 
-def exposed(family: Family | Distribution) -> "Exposed":
+def exposed(family: Family | Distribution) -> Exposed:
     """What prometheus-client renders."""
-    # Here, since who wants no metrics need not have it; loaded long since.
-    from prometheus_client import core
-
     metric = family.metric
     if isinstance(family, Distribution):
         bounds = (*map(str, family.bounds), "+Inf")

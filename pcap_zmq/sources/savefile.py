@@ -12,6 +12,7 @@ import stat
 import sys
 import threading
 from collections.abc import Iterable
+from typing import BinaryIO
 
 from isal import isal_zlib
 
@@ -198,29 +199,37 @@ class _Inflater:
 
     def __init__(self, fd: int, beginning: bytes) -> None:
         self.failure: str | None = None
+        """Before the end of the output, if ever."""
+        # Its own: a number that is given back may mean another file the next moment.
+        source = os.dup(fd)
         self.output, self._input = os.pipe()
         threading.Thread(
-            target=self._inflate, args=(fd, beginning), daemon=True
+            target=self._inflate, args=(source, beginning), daemon=True
         ).start()
 
-    def _inflate(self, fd: int, chunk: bytes) -> None:
-        try:
-            with os.fdopen(self._input, "wb", buffering=0) as out:
+    def _inflate(self, source: int, chunk: bytes) -> None:
+        with os.fdopen(self._input, "wb", buffering=0) as out:
+            try:
+                self._copy(source, chunk, out)
+            except isal_zlib.error as error:  # type: ignore[misc]  # typed as an instance
+                self.failure = f"gzip: {error}"
+            except OSError as error:
+                self.failure = f"gzip: {error.strerror}"
+            finally:
+                os.close(source)
+
+    def _copy(self, source: int, chunk: bytes, out: BinaryIO) -> None:
+        stream = isal_zlib.decompressobj(wbits=31)
+        while chunk:
+            if stream.eof:
+                # Gzip files may be several ones, back to back.
                 stream = isal_zlib.decompressobj(wbits=31)
-                while chunk:
-                    if stream.eof:
-                        # Gzip files may be several ones, back to back.
-                        stream = isal_zlib.decompressobj(wbits=31)
-                    # In steps: a small file may hold very much.
-                    out.write(stream.decompress(chunk, CHUNK))
-                    rest = stream.unused_data or stream.unconsumed_tail
-                    chunk = rest or _read(fd)
-                if not stream.eof:
-                    self.failure = "the gzip data end in the middle"
-        except isal_zlib.error as error:  # type: ignore[misc]  # typed as an instance
-            self.failure = f"gzip: {error}"
-        except OSError as error:
-            self.failure = f"gzip: {error.strerror}"
+            # In steps: a small file may hold very much.
+            out.write(stream.decompress(chunk, CHUNK))
+            rest = stream.unused_data or stream.unconsumed_tail
+            chunk = rest or _read(source)
+        if not stream.eof:
+            self.failure = "the gzip data end in the middle"
 
 
 def open_input(path: str) -> int:

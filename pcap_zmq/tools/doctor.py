@@ -5,7 +5,8 @@ a sender or receiver that runs here does not notice.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from pcap_zmq import options, sockets
 from pcap_zmq.clock import NS_PER_S, SystemClock
@@ -16,6 +17,7 @@ from pcap_zmq.doctor.judge import (
     endpoint,
     groups,
     ids,
+    keys,
     libraries,
     output,
     rights,
@@ -27,6 +29,7 @@ from pcap_zmq.doctor.look import output as look_output
 from pcap_zmq.doctor.look import rights as look_rights
 from pcap_zmq.errors import ConfigError, TransportError, WireError
 from pcap_zmq.formats.rules import Stream, iptables_rules, nft_rules
+from pcap_zmq.tools.credentials import ClientKeys, ServerKeys
 
 STANDARD_OUTPUT = "-"
 
@@ -45,7 +48,9 @@ class DoctorConfig:
     endpoint: str | None = None
     rcvbuf: int = options.RCVBUF.default
     qthreshold: int = options.QTHRESHOLD.default
-    has_keys: bool = False
+    keys: ClientKeys = field(default_factory=ClientKeys)
+    allow: Path | None = None
+    """Of a receiver, with the key in `keys`."""
 
     def check(self) -> None:
         """Raises ConfigError for what cannot be asked."""
@@ -73,6 +78,7 @@ class Doctor:
         config.check()
         self._config = config
         self._stream: Stream | None = None
+        self._may_ask = False
 
     def findings(self) -> Iterator[Finding]:
         """One after the other, each as soon as it is known."""
@@ -81,6 +87,8 @@ class Doctor:
             self._stream = network.stream_to(config.endpoint)
         yield from libraries.judge(host.look_at_libraries(), sends=bool(config.groups))
         yield from clock.judge(host.look_at_clock())
+        if config.endpoint is not None:
+            yield from keys.judge(self._look_at_keys(config.endpoint))
         if config.output is not None:
             yield from self._receiving(config.output)
         else:
@@ -115,13 +123,34 @@ class Doctor:
         if config.endpoint is not None:
             yield from self._other_end(config.endpoint)
 
+    def _look_at_keys(self, name: str) -> keys.Keys:
+        given, allow = self._config.keys, self._config.allow
+        are_given = (given.key, given.peer_key, allow) != (None, None, None)
+        if given.insecure and not are_given:
+            self._may_ask = True
+            return keys.Keys(name, False, None, is_insecure=True)
+        try:
+            if self._config.output is None:
+                given.check(name)
+                given.read()
+            else:
+                server = ServerKeys(given.key, allow, given.insecure)
+                server.check(name)
+                server.read()
+                server.read_allowed()
+        except ConfigError as error:
+            return keys.Keys(name, are_given, str(error))
+        self._may_ask = True
+        return keys.Keys(name, are_given, None)
+
     def _other_end(self, name: str) -> Iterator[Finding]:
         if self._stream is not None and self._stream.is_listening:
             return  # we listen there ourselves
         tried = network.try_endpoint(name)
-        yield from endpoint.judge(tried, has_keys=self._config.has_keys)
-        if tried.refused is None and endpoint.is_open_to_us(tried):
-            offset = offset_to_receiver(name)
+        has_keys = self._config.keys.key is not None
+        yield from endpoint.judge(tried, has_keys=has_keys)
+        if self._may_ask and endpoint.is_open(tried, has_keys=has_keys):
+            offset = offset_to_receiver(name, self._config.keys)
             if offset is None:
                 yield unknown(
                     clock.CHECK, f"{name} does not answer when asked what time it is"
@@ -139,15 +168,16 @@ class Doctor:
         yield from ids.judge(look_output.look_for_ids(looked))
 
 
-def offset_to_receiver(endpoint: str) -> clock.Offset | None:
-    """Asks the receiver what time it is; None where it gives no answer."""
+def offset_to_receiver(endpoint: str, keys: ClientKeys) -> clock.Offset | None:
+    """Asks the receiver what time it is; None where it gives no answer. Whatever has
+    been read by then, this process can be dumped no more."""
     # Here, so that a host without an endpoint is looked at without it.
     from pcap_zmq.poll import Stop
     from pcap_zmq.tools.status import Status, StatusConfig
 
     time, stop = SystemClock(), Stop()
     try:
-        with Status(StatusConfig(endpoint, ANSWER_NS)) as receiver:
+        with Status(StatusConfig(endpoint, ANSWER_NS, keys)) as receiver:
             receiver.ask(stop)  # so that connecting is not in what is measured
             asked_ns = time.now().wall_ns
             state = receiver.ask(stop)

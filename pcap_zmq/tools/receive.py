@@ -94,6 +94,8 @@ class Receive:
         if config.status is not None:
             sockets.check_endpoint(config.status, bind=True)
         config.keys.check(config.address, config.status)
+        # While this user may still read it.
+        config.exports.load()
         self._config = config
         self._clock = SystemClock()
         self._open = ExitStack()

@@ -160,6 +160,8 @@ class Send:
         config.check()
         sockets.check_endpoint(config.endpoint, bind=config.bind)
         config.keys.check(config.endpoint)
+        # While this user may still read it.
+        config.exports.load()
         self._config = config
         self._clock = SystemClock()
         self._waits = isinstance(config.source, SavefileOptions)

@@ -484,7 +484,7 @@ def test_a_port_in_use_is_named_by_a_sender_that_listens(
 def test_an_address_that_cannot_be_had_is_named(
     tmp_path: Path, address: str, hint: str
 ) -> None:
-    code, said = refused("pcap-zmq-recv", address, tmp_path / "fifo")
+    code, said = refused("pcap-zmq-recv", "--insecure", address, tmp_path / "fifo")
     assert (code, hint in said) == (PEER_OR_FORMAT, True), said
 
 

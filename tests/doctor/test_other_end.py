@@ -182,3 +182,79 @@ def test_the_kernel_is_asked_of_its_clock() -> None:
     assert found.of("clock")
     assert not found.of("clock", "unknown")
     assert sys.platform == "linux"
+
+
+# Keys.
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> dict[str, Path]:
+    """Of a gateway and a receiver, made as an operator makes them."""
+    for name in ("gateway", "receiver"):
+        subprocess.run(
+            [BIN / "pcap-zmq", "keygen", "--name", name, tmp_path / name],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+    return {
+        f"{name}{suffix}": tmp_path / name / f"{name}.{kind}"
+        for name in ("gateway", "receiver")
+        for suffix, kind in (("", "key"), (" secret", "key_secret"))
+    }
+
+
+def test_without_keys_another_host_is_a_problem_unless_that_is_wanted() -> None:
+    argv = ("--recv", "-", "tcp://0.0.0.0:5140")
+    assert "there are no keys" in ask(*argv).one("keys", "problem")
+    said = ask(*argv, "--insecure").one("keys", "warning")
+    assert "anybody on the way can read the packets" in said
+    assert ask("--recv", "-", "ipc:///x/y").of("keys") == []
+
+
+def test_a_secret_that_others_can_read_is_a_problem(
+    certificates: dict[str, Path],
+) -> None:
+    secret = certificates["gateway secret"]
+    secret.chmod(0o644)
+    keys = ("--key", secret, "--peer-key", certificates["receiver"])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        name = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        found = ask("--send", "5", *keys, name)
+        assert str(secret) in found.one("keys", "problem")
+        secret.chmod(0o600)
+        assert ask("--send", "5", *keys, name).one("keys", "ok")
+
+
+def test_a_receiver_with_keys_is_asked_with_ours(
+    certificates: dict[str, Path], tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        name = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / "gateway.key").write_bytes(certificates["gateway"].read_bytes())
+    secret = certificates["receiver secret"]
+    receive = [BIN / "pcap-zmq-recv", "--key", secret, "--allow", allowed]
+    with subprocess.Popen(
+        [*receive, name, tmp_path / "fifo"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as receiver:
+        try:
+            wait_until(lambda: is_there(name), TIMEOUT_S, "the receiver")
+            keys = (
+                "--key", certificates["gateway secret"],
+                "--peer-key", certificates["receiver"],
+            )  # fmt: skip
+            found = ask("--send", "5", *keys, name)
+            without = ask("--send", "5", name)
+        finally:
+            receiver.terminate()
+    assert "speaks ZeroMQ, mechanism CURVE" in found.one("endpoint", "ok")
+    assert any(f"the clock at {name}" in text for text in found.of("clock", "ok"))
+    assert "wants keys (CURVE)" in without.one("endpoint", "warning")

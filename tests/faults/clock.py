@@ -10,6 +10,9 @@ Specification: libfaketime's README, "Using a file to set the fake time at run t
 from pathlib import Path
 
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open(3) puts it
+
+
 def library() -> Path | None:
     """libfaketime for programs with threads; None where it is not installed."""
     found = sorted(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"))
@@ -29,6 +32,12 @@ class WallClock:
         new = self._path.with_suffix(".new")
         new.write_text(f"{seconds:+d}\n")
         new.rename(self._path)
+
+    @staticmethod
+    def clean_up_after(pid: int) -> None:
+        """Removes what the library shares with children and a killed process left."""
+        for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+            (SHARED_MEMORY / name).unlink(missing_ok=True)
 
     @property
     def entry(self) -> list[str]:

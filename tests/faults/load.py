@@ -1,18 +1,20 @@
-"""The pipe at load, for faults of any kind one after the other: two gateways whose flows
-never stop, a receiver, an IDS, and the books on what happened to every packet."""
+"""The pipe at load, for one fault after the other: two gateways whose flows never stop,
+a receiver, an IDS, and the books on what has become of every packet."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 from testbed.namespaces import Network
 from testbed.numbered import Flow
 from testbed.waiting import wait_until
 from tests.faults.clock import WallClock, library
-from tests.faults.ids import Ids
 from tests.faults.world import Program, World
+from tests.netns.pipe import PORT
+from tests.pipes.tools import assert_receiver_conserves, assert_sender_conserves
 from tests.support.ledger import line_of
 
 GATEWAYS = ("west", "east")
@@ -20,87 +22,207 @@ GATEWAYS = ("west", "east")
 HEAL_S = 60.0
 """Against reconnects that were put off for 5 s, and a machine that does much else."""
 
+RESIDENT_MAX = 512 << 20
+"""For either program: its queue of 64 MiB, and what comes with it."""
+
+SENDER_GONE = "sender_gone"
+
+FIRST_MARK = 100_000
+"""Beyond what flows get."""
+
 
 @dataclass(slots=True)
-class Allowance:
-    """What the faults of a round may do to the packets of one gateway."""
+class Lane:
+    """One gateway: its programs, and what the books say of it."""
 
+    name: str
+    flow: Flow
+    sender: Program
+    bursts: list[Flow]
+    """Flows of this round only, that may be cut short by an overrun."""
     hole: range | None = None
     """Numbers that may be missing, in one piece: there was no sender to log them."""
     rewinds: int = 0
-    """How often packets may come again."""
+    """How often packets may come again in this round."""
+    missing: int = 0
+    repeated: int = 0
+    """How many ranges of the witness's have been judged."""
+    lost_by_run: int = 0
+    """What this run of the sender has missed or dropped."""
+    lost_by_line: int = 0
+    """What the ledger's line says of all the runs that it knows of."""
 
 
 class Load:
-    """Entered, everything runs. One round at a time: `begin_round`, faults, `heal`."""
+    """Entered, packets flow. Rounds: `begin`, then faults, then `heal`."""
 
     def __init__(self, network: Network, directory: Path, rate: int) -> None:
         self.world = World(network, directory, GATEWAYS)
         self.clock = WallClock(directory / "clock")
-        self.flows: dict[str, Flow] = {}
-        self.senders: dict[str, Program] = {}
-        self.allowances: dict[str, Allowance] = {}
-        self.bursts: list[Flow] = []
-        self.has_new_receiver = False
+        self.ids = self.world.read()
+        self.lanes: dict[str, Lane] = {}
         self._within: Sequence[str] = self.clock.entry if library() else ()
-        self._books = {gateway: _Book() for gateway in GATEWAYS}
-        self.ids: Ids = self.world.read()
+        self._rate = rate
+        self._has_new_receiver = False
+        self._next_mark = FIRST_MARK
+
+    def __enter__(self) -> Self:
         self.ids.__enter__()
-        self.start_receiver()
-        for gateway in GATEWAYS:
-            self.start_sender(gateway)
-            self.flows[gateway] = self.world.flow(gateway, rate)
-        self.begin_round()
-        self.heal()
+        try:
+            self.start_receiver()
+            for name in GATEWAYS:
+                sender = self._send(name)
+                flow = self.world.flow(name, self._rate)
+                self.lanes[name] = Lane(name, flow, sender, [])
+            self.begin()
+            self.heal()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.ids.__exit__(kind, error, traceback)
+        for program in self.world.programs:
+            program.kill()
 
     def start_receiver(self) -> None:
         """The first one, or one in place of one that has ended."""
         self.receiver = self.world.receive("--report", "0", within=self._within)
-        self.has_new_receiver = True
+        self._has_new_receiver = True
 
-    def start_sender(self, gateway: str) -> None:
-        """The first one, or one in place of one that has ended."""
+    def end_sender(self, name: str, *, by_force: bool) -> None:
+        """What it has not handed over may be lost; and nothing is logged until
+        `start_sender`."""
+        lane = self.lanes[name]
+        came = self.ids.witness[lane.flow.mark].highest + 1
+        if by_force:
+            lane.sender.kill()
+        else:
+            assert_sender_conserves(lane.sender.stop())
+        lane.hole = range(came, came)
+
+    def start_sender(self, name: str) -> None:
+        """One in place of one that has ended."""
+        lane = self.lanes[name]
+        assert lane.hole is not None
+        lane.sender = self._send(name)
+        lane.hole = range(lane.hole.start, lane.flow.sent)
+
+    def _send(self, name: str) -> Program:
         options = ("--report", "0", "--low-watermark", "1MiB/s")
-        self.senders[gateway] = self.world.send(
-            gateway, *options, within=self._within
-        )
+        return self.world.send(name, *options, within=self._within)
 
-    def open_hole(self, gateway: str) -> None:
-        """Right before a sender ends: what it has not handed over may go with it."""
-        came = self.ids.witness[self.flows[gateway].mark].highest + 1
-        self.allowances[gateway].hole = range(came, came)
+    def burst(self, name: str) -> Flow:
+        """As many packets as go, beside the flow, until `stop` of it."""
+        burst = self.world.flow(name, 0)
+        self.lanes[name].bursts.append(burst)
+        return burst
 
-    def close_hole(self, gateway: str) -> None:
-        """The next sender is there: from now on everything is logged again."""
-        hole = self.allowances[gateway].hole
-        assert hole is not None
-        self.allowances[gateway].hole = range(hole.start, self.flows[gateway].sent)
+    def new_marks(self, count: int) -> range:
+        """Marks that nobody else has, for senders beside ours."""
+        marks = range(self._next_mark, self._next_mark + count)
+        self._next_mark = marks.stop
+        return marks
 
     def allow_rewinds(self) -> None:
-        """Right before a receiver crashes: senders send again what it had written and
-        they had not found acknowledged."""
-        for allowance in self.allowances.values():
-            allowance.rewinds += 1
+        """A receiver crashes: senders send again what it has written and they have not
+        found acknowledged."""
+        for lane in self.lanes.values():
+            lane.rewinds += 1
 
-    def begin_round(self) -> None:
-        """Nothing is allowed until a fault says so."""
-        self.allowances = {gateway: Allowance() for gateway in GATEWAYS}
-        self.bursts.clear()
+    def begin(self) -> None:
+        """A round in which nothing is allowed yet."""
+        for lane in self.lanes.values():
+            lane.hole, lane.rewinds = None, 0
+            lane.bursts.clear()
 
     def heal(self) -> float:
-        """Waits until all that was sent by now has come out or is known to be lost, and
-        holds it against the books; how many seconds that took. Raises AssertionError
-        where a packet's fate is unknown, or came out other than allowed."""
+        """Waits until all that was sent before has come out or is known to be lost, and
+        holds it against the books; returns how many seconds that took. Raises
+        AssertionError where a packet's fate is unknown, or other than allowed."""
         began = time.monotonic()
-        for gateway, flow in self.flows.items():
-            for mark, sent in [(flow.mark, flow.sent)] + [
-                (burst.mark, burst.sent)
-                for burst in self.bursts
-                if burst.host.name == gateway
-            ]:
-                self.ids.wait_for(mark, sent, HEAL_S) if burst_is_whole else None
+        for program in (self.receiver, *(lane.sender for lane in self.lanes.values())):
+            assert program.resident_bytes() < RESIDENT_MAX, program.log
+        for lane in self.lanes.values():
+            self.ids.wait_for(lane.flow.mark, lane.flow.sent, HEAL_S)
+        for lane in self.lanes.values():
+            self._judge(lane)
+        self._has_new_receiver = False
         return time.monotonic() - began
 
-    def state(self) -> dict[str, Any]:
-        """The ledger, which has to balance."""
-        return self.world.ledger()
+    def end(self) -> str:
+        """Ends everything in good order; returns the last ledger, for people."""
+        for lane in self.lanes.values():
+            count = lane.flow.stop()
+            self.ids.wait_for(lane.flow.mark, count, HEAL_S)
+        self.begin()
+        self.heal()
+        for lane in self.lanes.values():
+            assert_sender_conserves(lane.sender.stop())
+        self.world.ledger()
+        address = f"tcp://127.0.0.1:{PORT}"
+        table = self.world.ids_host.run([*self.world.asking, address]).stdout
+        assert_receiver_conserves(self.receiver.stop())
+        return table
+
+    def _judge(self, lane: Lane) -> None:
+        seen = self.ids.witness[lane.flow.mark]
+        rewinds = seen.repeated[lane.repeated :]
+        lane.repeated = len(seen.repeated)
+        assert len(rewinds) <= lane.rewinds, (lane.name, rewinds)
+        missing = seen.missing[lane.missing :]
+        lane.missing = len(seen.missing)
+        if lane.hole is not None:
+            # What was lost on both sides of the end of a sender is in one piece.
+            holes = [gap for gap in missing if gap.stop > lane.hole.start]
+            assert len(holes) <= 1, (lane.name, holes)
+            for hole in holes:
+                assert lane.hole.start <= hole.start < hole.stop <= lane.hole.stop
+                missing.remove(hole)
+        self._balance(lane, sum(map(len, missing)))
+
+    def _balance(self, lane: Lane, missing: int) -> None:
+        """What has not come out is what the ledger calls missed or dropped."""
+
+        def line_lost() -> int:
+            """-1 while it is not exactly known."""
+            line = line_of(self.world.ledger(), lane.name)
+            dropped = dict(line["dropped"])
+            dropped.pop(SENDER_GONE, None)
+            known = int(line["missed"]) + sum(dropped.values())
+            return -1 if line["missed_tail"] else known
+
+        def lost() -> int:
+            bursts = lane.bursts
+            came = sum(self.ids.witness[burst.mark].packets for burst in bursts)
+            return missing + sum(burst.sent for burst in bursts) - came
+
+        if lane.hole is not None:
+            self._has_new_run(lane, line_lost())
+            return
+        before = lane.lost_by_run if self._has_new_receiver else lane.lost_by_line
+        known = [0]
+
+        def is_balanced() -> bool:
+            known[0] = line_lost()
+            return known[0] >= 0 and known[0] - before == lost()
+
+        try:
+            wait_until(is_balanced, HEAL_S, "the books to balance")
+        except TimeoutError:
+            raise AssertionError(
+                f"{lane.name}: {lost()} packets did not come out, and the ledger "
+                f"knows of {known[0] - before}"
+            ) from None
+        lane.lost_by_run += known[0] - before
+        lane.lost_by_line = known[0]
+
+    def _has_new_run(self, lane: Lane, lost: int) -> None:
+        lane.lost_by_run = lost - (0 if self._has_new_receiver else lane.lost_by_line)
+        lane.lost_by_line = lost

@@ -65,6 +65,8 @@ class Scene:
         traceback: TracebackType | None,
     ) -> None:
         self.ids.__exit__(kind, error, traceback)
+        for program in self.world.programs:
+            program.kill()
         if error is not None:
             for program in self.world.programs:
                 error.add_note(f"{program.log.name}:\n{program.said()[-2_000:]}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.faults.ids import PATIENCE_S
 from tests.faults.world import World
+from tests.netns.pipe import PORT
 
 ROOT = Path(__file__).parents[2]
 FIRST_MARK = 1_000
@@ -16,10 +17,14 @@ class Swarm:
     """Many senders (testbed/swarm.py, with its options) on a gateway of a world."""
 
     def __init__(
-        self, world: World, gateway: str, **options: int | float | bool
+        self,
+        world: World,
+        gateway: str,
+        port: int = PORT,
+        **options: int | float | bool,
     ) -> None:
         argv = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "testbed.swarm"]
-        argv.append(world.address(gateway))
+        argv.append(world.address(gateway, port))
         for name, value in options.items():
             flag = f"--{name.replace('_', '-')}"
             if value is not False:

@@ -1,12 +1,12 @@
 """The output takes no more for a while: a full disk, and an IDS that stands still."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from testbed.numbered import Witness
-from testbed.waiting import first_line, wait_until
+from testbed.waiting import wait_until
+from tests.faults.disk import SmallDisk
 from tests.faults.ids import PATIENCE_S
 from tests.faults.scene import GATEWAY, RATE, Scene
 from tests.faults.world import World
@@ -16,40 +16,6 @@ from tests.support.ledger import line_of
 pytestmark = pytest.mark.netns
 
 MIB = 1 << 20
-
-
-class SmallDisk:
-    """A file system of a few MiB that only who enters it sees."""
-
-    def __init__(self, world: World, path: Path, octets: int) -> None:
-        self._host = world.ids_host
-        path.mkdir()
-        self.path = path
-        script = f"mount -t tmpfs -o size={octets} none {path} && echo ready && cat"
-        self._holder = self._host.popen(
-            ["unshare", "--mount", "sh", "-c", script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self._holder.stdout is not None
-        assert first_line(self._holder.stdout, PATIENCE_S, "a disk") == "ready"
-
-    @property
-    def entry(self) -> list[str]:
-        """The start of a command that sees it."""
-        return ["nsenter", f"--target={self._holder.pid}", "--mount", "--"]
-
-    def run(self, *argv: str) -> str:
-        """A command that sees it."""
-        return self._host.run([*self.entry, *argv]).stdout
-
-    def read(self, name: str) -> bytes:
-        """What is in a file on it."""
-        return subprocess.run(
-            self._host.command([*self.entry, "cat", f"{self.path}/{name}"]),
-            stdout=subprocess.PIPE,
-            check=True,
-        ).stdout
 
 
 def test_a_full_disk_is_waited_for_and_costs_nothing(

@@ -13,6 +13,7 @@ from testbed import numbered, rules
 from testbed.namespaces import Namespace, Network
 from testbed.numbered import Flow
 from testbed.waiting import wait_until
+from tests.faults.clock import WallClock
 from tests.faults.ids import PATIENCE_S, Ids
 from tests.netns.pipe import BIN, GROUP, PORT
 from tests.pipes.tools import Totals
@@ -58,6 +59,7 @@ class Program:
         """kill -9."""
         self.process.kill()
         self.process.wait()
+        WallClock.clean_up_after(self.pid)
 
     def pause(self) -> None:
         """It stands still until `resume`."""
@@ -125,11 +127,15 @@ class World:
         return Ids(self.fifo)
 
     def receive(
-        self, *options: str, output: str | None = None, within: Sequence[str] = ()
+        self,
+        *options: str,
+        output: str | None = None,
+        port: int = PORT,
+        within: Sequence[str] = (),
     ) -> Program:
         """A receiver that listens on every address of the IDS host."""
         argv = [*within, str(BIN / "pcap-zmq-recv"), *SECURITY, *options]
-        argv += [f"tcp://0.0.0.0:{PORT}", output or str(self.fifo)]
+        argv += [f"tcp://0.0.0.0:{port}", output or str(self.fifo)]
         program = self.start(self.ids_host, argv)
         program.wait_to_say("listening on")
         return program
@@ -162,9 +168,9 @@ class World:
         self._flows.append(flow)
         return flow
 
-    def address(self, gateway: str) -> str:
+    def address(self, gateway: str, port: int = PORT) -> str:
         """Where the gateway finds the receiver."""
-        return f"tcp://10.0.{self.gateways.index(gateway)}.2:{PORT}"
+        return f"tcp://10.0.{self.gateways.index(gateway)}.2:{port}"
 
     @property
     def asking(self) -> list[str]:

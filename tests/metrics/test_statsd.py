@@ -17,13 +17,8 @@ from pcap_zmq.metrics.family import (
     Snapshot,
     single,
 )
-from pcap_zmq.metrics.statsd import (
-    INTERVAL_NS,
-    StatsdExporter,
-    check_prefix,
-    check_tag,
-    expand_prefix,
-)
+from pcap_zmq.metrics.statsd import INTERVAL_NS, StatsdExporter
+from pcap_zmq.metrics.statsd_lines import check_prefix, check_tag, expand_prefix
 from pcap_zmq.packet import Instant
 from tests.metrics.snapshots import NOW, later
 

@@ -87,13 +87,15 @@ def test_a_sender_that_listens_notices_too(network: Network, tmp_path: Path) -> 
     rules.log_packets(gateway, GROUP, hook="output")
     log = tmp_path / "send.log"
     with log.open("w") as output:
-        argv = [str(BIN / "pcap-zmq-send"), "--bind", f"nflog:{GROUP}"]
+        argv = [str(BIN / "pcap-zmq-send"), "--insecure", "--bind"]
         process = gateway.popen(
-            [*argv, f"tcp://{GATEWAY}:{PORT}"], stdout=output, stderr=output
+            [*argv, f"nflog:{GROUP}", f"tcp://{GATEWAY}:{PORT}"],
+            stdout=output,
+            stderr=output,
         )
     sender = Program(process, log)
     wait_until(lambda: rules.is_read(gateway, GROUP), TIMEOUT_S, "the sender")
-    receive = [str(BIN / "pcap-zmq-recv"), "--connect", "--overwrite"]
+    receive = [str(BIN / "pcap-zmq-recv"), "--insecure", "--connect"]
     network["ids"].popen(
         [*receive, f"tcp://{GATEWAY}:{PORT}", f"file:{tmp_path}/packets"]
     )

@@ -34,9 +34,10 @@ def mechanism_of(greeting: bytes) -> str | None:
     return greeting[12:32].rstrip(b"\0").decode("ascii", "replace")
 
 
-def is_open_to_us(endpoint: Endpoint) -> bool:
-    """Whether it lets in who has no keys."""
-    return mechanism_of(endpoint.said) == "NULL"
+def is_open(endpoint: Endpoint, *, has_keys: bool) -> bool:
+    """Whether it wants keys as we have them."""
+    mechanism = mechanism_of(endpoint.said)
+    return endpoint.refused is None and mechanism == ("CURVE" if has_keys else "NULL")
 
 
 def judge(endpoint: Endpoint, *, has_keys: bool) -> Iterator[Finding]:
