@@ -13,6 +13,7 @@ __all__ = [
     "drop_capabilities",
     "forbid_dumps",
     "forbid_new_privileges",
+    "keep_scheduling",
     "may_dump",
 ]
 
@@ -46,6 +47,13 @@ def drop_bounding_set() -> bool:
 def drop_capabilities() -> None:
     """Empties the permitted, effective, inheritable and ambient sets."""
     _check(lib.linux_drop_capabilities())
+
+
+def keep_scheduling() -> None:
+    """Where a system call filter refuses changes of scheduling, they seem to succeed
+    and change nothing: ZeroMQ would end the process, for a change to what is already.
+    Comes after `forbid_new_privileges`."""
+    _check(lib.linux_keep_scheduling())
 
 
 def _check(status: int) -> int:

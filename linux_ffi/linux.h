@@ -12,5 +12,6 @@ int linux_may_dump(void);
 int linux_forbid_new_privileges(void);
 int linux_drop_bounding_set(void);
 int linux_drop_capabilities(void);
+int linux_keep_scheduling(void);
 
 #endif

@@ -4,12 +4,16 @@
  * libcap would be one more package for a dozen lines. */
 #include "linux.h"
 
+#include <sched.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 
 /* Until the next change of the user, which sets it to fs.suid_dumpable. */
 int linux_forbid_dumps(void)
@@ -56,4 +60,32 @@ int linux_drop_capabilities(void)
     if (memcmp(held, none, sizeof(held)) == 0)
         return 0;
     return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+/* Where a system call filter refuses sched_setscheduler, has it succeed and change
+ * nothing. ZeroMQ gives each of its threads the policy that it has already, and ends the
+ * process when that is refused (thread.cpp). Of two filters that return an error, the
+ * error of the later one counts: seccomp(2). Takes no_new_privs. */
+int linux_keep_scheduling(void)
+{
+    struct sock_filter instructions[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setscheduler, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {
+        .len = sizeof(instructions) / sizeof(instructions[0]),
+        .filter = instructions,
+    };
+    struct sched_param parameters;
+    int policy = sched_getscheduler(0);
+
+    if (policy < 0 || sched_getparam(0, &parameters) < 0)
+        return -errno;
+    if (sched_setscheduler(0, policy, &parameters) == 0)
+        return 0;
+    if (errno != EPERM)
+        return -errno;
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) < 0 ? -errno : 0;
 }

@@ -49,7 +49,7 @@ class AllowList:
         self.people: Mapping[str, Person] = {}
         """By key, Z85. Replaced as a whole, never changed."""
         self._seen: object = None
-        self._is_unsettled = False
+        self._is_unsettled = True
         self._has_warned_of: frozenset[str] = frozenset()
         self._due_ns = 0
         try:

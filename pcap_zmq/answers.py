@@ -86,4 +86,7 @@ class Answers:
             "malformed_messages": counters.malformed_messages,
             "unsupported_messages": counters.unsupported_messages,
             "uncalled_messages": counters.uncalled_messages,
+            "refused_connections": counters.refused_connections,
+            "failed_handshakes": counters.failed_handshakes,
+            "cut_off": counters.cut_off,
         }

@@ -127,15 +127,17 @@ def _read(path: Path, check: Callable[[int, Path, os.stat_result], None]) -> byt
         fd = os.open(path, flags)
     except OSError as error:
         raise _refusal("read", path, error) from error
-    with os.fdopen(fd, "rb", buffering=0) as file:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"{path} is no file")
         check(fd, path, status)
         try:
-            return file.read(certificate.SIZE_MAX + 1) or b""
+            return os.read(fd, certificate.SIZE_MAX + 1)
         except OSError as error:
             raise _refusal("read", path, error) from error
+    finally:
+        os.close(fd)
 
 
 def _decode(path: Path, octets: bytes) -> Certificate:

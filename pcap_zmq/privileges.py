@@ -41,6 +41,7 @@ def harden() -> None:
         linux_ffi.forbid_dumps()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         linux_ffi.forbid_new_privileges()
+        linux_ffi.keep_scheduling()
         if not linux_ffi.drop_bounding_set():
             logger.debug("without CAP_SETPCAP the bounding set stays as it is")
     except OSError as error:

@@ -64,7 +64,9 @@ class Certificate:
 
 _LINE = re.compile(
     r"""(?P<indent>\s*)(?P<name>[A-Za-z0-9$._@/-]+)
-    (?:\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"']+)))?
+    (?:\s*=\s*
+        (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"'](?:[^"']*[^\s"'])?))
+    )?
     \s*""",
     re.VERBOSE,
 )

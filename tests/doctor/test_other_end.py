@@ -238,9 +238,16 @@ def test_a_receiver_with_keys_is_asked_with_ours(
     allowed.mkdir()
     (allowed / "gateway.key").write_bytes(certificates["gateway"].read_bytes())
     secret = certificates["receiver secret"]
-    receive = [BIN / "pcap-zmq-recv", "--key", secret, "--allow", allowed]
     with subprocess.Popen(
-        [*receive, name, tmp_path / "fifo"],
+        [
+            BIN / "pcap-zmq-recv",
+            "--key",
+            secret,
+            "--allow",
+            allowed,
+            name,
+            tmp_path / "fifo",
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -9,7 +9,6 @@ Specification: libfaketime's README, "Using a file to set the fake time at run t
 
 from pathlib import Path
 
-
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open(3) puts it
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from testbed.namespaces import Network
 from testbed.numbered import Flow
@@ -18,6 +18,9 @@ from tests.pipes.tools import assert_receiver_conserves, assert_sender_conserves
 from tests.support.ledger import line_of
 
 GATEWAYS = ("west", "east")
+
+SPOOLING = "east"
+"""The gateway whose sender has a spool; the other one holds packets in memory only."""
 
 HEAL_S = 60.0
 """Against reconnects that were put off for 5 s, and a machine that does much else."""
@@ -47,6 +50,8 @@ class Lane:
     missing: int = 0
     repeated: int = 0
     """How many ranges of the witness's have been judged."""
+    started_ns: int = 0
+    """When this run of the sender began: with a spool, it goes on in the next one."""
     lost_by_run: int = 0
     """What this run of the sender has missed or dropped."""
     lost_by_line: int = 0
@@ -115,7 +120,9 @@ class Load:
         lane.hole = range(lane.hole.start, lane.flow.sent)
 
     def _send(self, name: str) -> Program:
-        options = ("--report", "0", "--low-watermark", "1MiB/s")
+        options = ["--report", "0", "--low-watermark", "1MiB/s"]
+        if name == SPOOLING:
+            options += ["--spool", str(self.world.directory / "spool")]
         return self.world.send(name, *options, within=self._within)
 
     def burst(self, name: str) -> Flow:
@@ -189,40 +196,48 @@ class Load:
 
     def _balance(self, lane: Lane, missing: int) -> None:
         """What has not come out is what the ledger calls missed or dropped."""
-
-        def line_lost() -> int:
-            """-1 while it is not exactly known."""
-            line = line_of(self.world.ledger(), lane.name)
-            dropped = dict(line["dropped"])
-            dropped.pop(SENDER_GONE, None)
-            known = int(line["missed"]) + sum(dropped.values())
-            return -1 if line["missed_tail"] else known
+        bursts = lane.bursts
 
         def lost() -> int:
-            bursts = lane.bursts
             came = sum(self.ids.witness[burst.mark].packets for burst in bursts)
             return missing + sum(burst.sent for burst in bursts) - came
 
-        if lane.hole is not None:
-            self._has_new_run(lane, line_lost())
-            return
-        before = lane.lost_by_run if self._has_new_receiver else lane.lost_by_line
-        known = [0]
+        known = 0
 
         def is_balanced() -> bool:
-            known[0] = line_lost()
-            return known[0] >= 0 and known[0] - before == lost()
+            nonlocal known
+            line = line_of(self.world.ledger(), lane.name)
+            known = self._newly_lost(lane, line)
+            is_exact = not line["missed_tail"]
+            # What a sender that has ended did not tell of, nobody knows.
+            return is_exact and (lane.hole is not None or known == lost())
 
         try:
             wait_until(is_balanced, HEAL_S, "the books to balance")
         except TimeoutError:
             raise AssertionError(
                 f"{lane.name}: {lost()} packets did not come out, and the ledger "
-                f"knows of {known[0] - before}"
+                f"knows of {known}"
             ) from None
-        lane.lost_by_run += known[0] - before
-        lane.lost_by_line = known[0]
+        self._book(lane, line_of(self.world.ledger(), lane.name))
 
-    def _has_new_run(self, lane: Lane, lost: int) -> None:
-        lane.lost_by_run = lost - (0 if self._has_new_receiver else lane.lost_by_line)
-        lane.lost_by_line = lost
+    def _newly_lost(self, lane: Lane, line: dict[str, Any]) -> int:
+        """What the ledger says that was missed or dropped in this round."""
+        if not self._has_new_receiver:
+            return _lost(line) - lane.lost_by_line
+        # A new receiver knows only of the present run, but of all of that.
+        is_same_run = line["started_ns"] == lane.started_ns
+        return _lost(line) - (lane.lost_by_run if is_same_run else 0)
+
+    def _book(self, lane: Lane, line: dict[str, Any]) -> None:
+        newly = self._newly_lost(lane, line)
+        is_same_run = line["started_ns"] == lane.started_ns
+        lane.lost_by_run = newly + (lane.lost_by_run if is_same_run else 0)
+        lane.lost_by_line = _lost(line)
+        lane.started_ns = line["started_ns"]
+
+
+def _lost(line: dict[str, Any]) -> int:
+    """Missed or dropped while there was a sender."""
+    dropped: dict[str, int] = {**line["dropped"], SENDER_GONE: 0}
+    return int(line["missed"]) + sum(dropped.values())

@@ -62,9 +62,11 @@ def _run(load: Load, random: Random, minutes: float) -> None:
             queue += random.sample(faults, len(faults))
         _round(load, _pick(queue, random.choice(AT_ONCE)), random.uniform(*HOLD_S))
         rounds += 1
-    total = load.end()
+    ledger = load.end()
     print(f"soak: {rounds} rounds, and every packet is accounted for:")
-    print(total)
+    for line in ledger.splitlines():
+        if not line.startswith("swarm-"):
+            print(line)
     for gateway, lane in load.lanes.items():
         seen = load.ids.witness[lane.flow.mark]
         print(

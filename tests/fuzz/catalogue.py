@@ -31,7 +31,7 @@ NATIVE = {
     "nflog_parse": Native(
         ("nflog_ffi/parse.c", "pcap_ffi/records.c"), ("-lnetfilter_log", "-lmnl")
     ),
-    "packet_records": Native(("pcap_ffi/records.c",)),
+    "packet_records": Native(("pcap_ffi/records.c", "pcap_ffi/latency.c")),
     "savefile": Native(("pcap_ffi/savefile.c", "pcap_ffi/records.c"), ("-lpcap",)),
 }
 

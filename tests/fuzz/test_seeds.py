@@ -4,6 +4,8 @@ them; without a fuzzer, with any compiler."""
 import ast
 import shutil
 import subprocess
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,13 @@ SEEDS = [
 needs_compiler = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="gcc is not installed"
 )
+
+
+@pytest.fixture(autouse=True)
+def untraced() -> Iterator[None]:
+    """Targets may trace memory, which others shall not pay for."""
+    yield
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(("name", "seed"), SEEDS)

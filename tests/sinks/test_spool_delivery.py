@@ -29,7 +29,7 @@ class SpooledDelivery(RuleBasedStateMachine):
     world: SpoolWorld
 
     @initialize(
-        queue_bytes=st.sampled_from([1_500, 6_000]),
+        queue_bytes=st.sampled_from([50_000, 6_000, 1_500]),
         spool_bytes=st.sampled_from([16_000, 64_000, 1 << 20]),
         drops_oldest=st.booleans(),
         receive_bytes=st.sampled_from([1_000, 8_000]),
@@ -59,9 +59,10 @@ class SpooledDelivery(RuleBasedStateMachine):
         arrive=FEW,
         write=FEW,
         replies=FEW,
+        and_then=st.sampled_from(["it is killed", "it is stopped", "more", "more"]),
     )
     def batches_flow(
-        self, lengths: list[int], arrive: int, write: int, replies: int
+        self, lengths: list[int], arrive: int, write: int, replies: int, and_then: str
     ) -> None:
         """Each a little further, and not all as far as the last one."""
         world = self.world
@@ -75,6 +76,10 @@ class SpooledDelivery(RuleBasedStateMachine):
         world.write(write)
         world.receiver_speaks()
         self.replies_arrive(replies)
+        if and_then == "it is killed":
+            world.kill(kept_up=arrive)
+        elif and_then == "it is stopped":
+            world.stop()
 
     @rule(lengths=st.lists(LENGTHS, min_size=1, max_size=12))
     def batches_come(self, lengths: list[int]) -> None:

@@ -42,6 +42,9 @@ _ADDRESSES = {"-s": Field.SOURCE, "-d": Field.DESTINATION}
 _RANGES = {"--src-range": Field.SOURCE, "--dst-range": Field.DESTINATION}
 _INTERFACES = {"-i": Field.COMES_IN, "-o": Field.GOES_OUT}
 _PROTOCOLS = {"6": "tcp", "17": "udp"}
+_DIGITS_MAX = 20
+"""Of 64 bits."""
+
 _PLAIN_MODULES = {"tcp", "udp", "multiport", "iprange", "comment"}
 """Matches of which every option is understood; any other may hold or not."""
 
@@ -56,7 +59,7 @@ def read(text: str, backend: Backend) -> list[Table]:
         if line.startswith("*"):
             name, chains = line[1:].strip(), {}
         elif line.startswith(":") and name:
-            chains[line[1:].split()[0]] = []
+            chains[line[1:].partition(" ")[0]] = []
         elif line == "COMMIT" and name:
             made = tuple(
                 Chain(chain, chain.lower() if chain in _HOOKS else None, tuple(rules))
@@ -77,8 +80,7 @@ def _parse(line: str) -> tuple[str, tuple[Step, ...], int | None] | None:
     packets: int | None = None
     if line.startswith("["):
         counts, _, line = line[1:].partition("] ")
-        first = counts.partition(":")[0]
-        packets = int(first) if first.isdecimal() else None
+        packets = _number(counts.partition(":")[0])
     try:
         words = shlex.split(line)
     except ValueError:
@@ -154,8 +156,7 @@ class _Parts:
             yield Verdict(Ending.JUMP, self.target)
 
     def _number(self, option: str) -> int:
-        value = self.options.get(option, "0")
-        return int(value) if value.isdecimal() else 0
+        return _number(self.options.get(option, "0")) or 0
 
 
 def _condition(word: str, value: str, negated: bool) -> Step | None:
@@ -183,10 +184,14 @@ def _ports(text: str) -> Span | None:
     first, colon, last = text.partition(":")
     if not colon:
         last = first
-    first, last = first or "0", last or "65535"
-    if not (first.isdecimal() and last.isdecimal()):
+    lowest, highest = _number(first or "0"), _number(last or "65535")
+    if lowest is None or highest is None:
         return None
-    return Span(int(first), int(last))
+    return Span(lowest, highest)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS_MAX else None
 
 
 def _addresses(where: Field, texts: list[str], negated: bool) -> Step:

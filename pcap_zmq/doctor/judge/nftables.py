@@ -63,8 +63,10 @@ def read(text: str) -> list[Table]:
     of a form that no version so far has had."""
     try:
         return _Reader(json.loads(text)["nftables"]).tables()
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"unknown to us: {error!r}") from error
+    except (OverflowError, RecursionError) as error:
+        raise ValueError(f"no ruleset: {error}") from error
 
 
 class _Reader:

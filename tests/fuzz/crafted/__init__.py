@@ -17,11 +17,12 @@ CRAFTED: dict[str, Callable[[], Seeds]] = {
     make.__name__: make
     for make in (
         *(packets.nflog_parse, packets.packet_records, packets.savefile),
-        *(packets.records, packets.savefile_source),
+        *(packets.ip, packets.records, packets.savefile_source),
         *(messages.wire, messages.codec, messages.decoder),
         *(messages.status, messages.zap),
         *(links.sender_link, links.receiver_link),
-        *(files.certificate, files.settings, files.spool, files.spool_directory),
+        *(files.certificate, files.listings, files.settings),
+        *(files.spool, files.spool_directory),
     )
 }
 

@@ -1,5 +1,6 @@
 """Seeds of files: certificates, settings and spools."""
 
+import json
 import struct
 
 from pcap_zmq.formats.certificate import Certificate, Role, Secret, encode
@@ -36,6 +37,57 @@ def certificate() -> Seeds:
         (
             f'#   ****  Generated  ****\nmetadata\ncurve\n    public-key = "{public}"\n'
         ).encode(),
+    )
+
+
+def listings() -> Seeds:
+    nft, iptables = b"\0", b"\1"
+    yield "nft-nothing", nft + b'{"nftables": []}'
+    where = {"family": "inet", "table": "t"}
+    address = {"payload": {"protocol": "ip", "field": "daddr"}}
+    port = {"payload": {"protocol": "tcp", "field": "dport"}}
+    network = {"prefix": {"addr": "10.0.0.0", "len": 8}}
+    ports = {"set": [80, {"range": [5000, 6000]}]}
+    matches = [
+        {"match": {"op": "==", "left": address, "right": network}},
+        {"match": {"op": "!=", "left": port, "right": ports}},
+        {"match": {"op": "==", "left": port, "right": "@s"}},
+        {"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": "eth*"}},
+    ]
+    jump = {"jump": {"target": "c"}}
+    rules = [
+        [*matches, {"counter": {"packets": 1, "bytes": 2}}, {"log": {"group": 5}}],
+        [jump, {"log": {"prefix": "x", "snaplen": 96, "queue-threshold": 2}}],
+        [{"vmap": {"key": port, "data": {"set": [[80, jump]]}}}, {"accept": None}],
+    ]
+    objects: list[dict[str, object]] = [
+        {"table": {"family": "inet", "name": "t", "handle": 1}},
+        {"set": {**where, "name": "s", "type": "inet_service", "elem": [53]}},
+        {"chain": {**where, "name": "b", "hook": "forward"}},
+        {"chain": {**where, "name": "c"}},
+        *({"rule": {**where, "chain": "b", "handle": 4, "expr": r}} for r in rules),
+        {"rule": {**where, "chain": "c", "handle": 9, "expr": [jump, rules[0][-1]]}},
+    ]
+    yield "nft", nft + json.dumps({"nftables": objects}).encode()
+    yield (
+        "iptables",
+        iptables
+        + (
+            b"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:MINE - [0:0]\n"
+            b"[3:180] -A FORWARD -s 10.0.0.0/8 ! -d 10.1.2.3/32 -p tcp -m tcp --dport 80 "
+            b'-m comment --comment "a b" -j NFLOG --nflog-group 5 --nflog-prefix "x y"\n'
+            b"-A FORWARD -p udp -m multiport --sports 53,5000:6000 -j MINE\n"
+            b"-A MINE -m iprange --src-range 10.0.0.1-10.0.0.9 -j RETURN\n"
+            b"-A MINE -i eth+ -g MINE\n-A MINE -j NFLOG --nflog-size 96\nCOMMIT\n"
+        ),
+    )
+    yield (
+        "ip6tables",
+        b"\2"
+        + (
+            b"*mangle\n:POSTROUTING ACCEPT [0:0]\n"
+            b"-A POSTROUTING -d fd00::/8 -o lo -j NFLOG --nflog-range 64\nCOMMIT\n"
+        ),
     )
 
 

@@ -47,6 +47,9 @@ def payloads() -> Iterator[tuple[str, Codec, bytes, int]]:
 def codec() -> Seeds:
     for name, number, payload, raw_length in payloads():
         yield name, struct.pack(">BI", number, raw_length) + payload
+    for changed in Codec:
+        changes = bytes([0x80 | changed, 2, 0, 5, 0xFF, 0, 40, 0])
+        yield f"{changed.name.lower()}-damaged", changes + packed(RECORDS)
 
 
 def decoder() -> Seeds:

@@ -83,6 +83,24 @@ def savefile_source() -> Seeds:
     yield "gzip-torn", b"\0" + gzip.compress(pcap(RECORDS), mtime=0)[:-3]
 
 
+def ip() -> Seeds:
+    ports = b"\xc0\x00\x16\x2e"
+    four = bytearray(ipv4(40))
+    four[9] = 6
+    yield "ipv4", bytes(four[:20]) + ports + bytes(16)
+    four[6:8] = b"\x20\x01"
+    yield "ipv4-fragment", bytes(four[:20]) + ports
+    yield "ipv4-udp", ipv4(40)
+    four[0], four[6:8] = 0x46, b"\0\0"
+    yield "ipv4-options", bytes(four[:24]) + ports
+    yield "ipv4-cut", bytes(four[:24])
+    six = bytearray(ipv6(60))
+    six[6] = 6
+    yield "ipv6", bytes(six[:40]) + ports
+    yield "ipv6-cut", bytes(six[:40])
+    yield "nothing", b""
+
+
 LONG = {
     "nflog_parse": {
         "longest": little16(0)

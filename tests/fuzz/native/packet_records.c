@@ -1,9 +1,11 @@
 /* Invariant: whatever octets records consist of, records_count() judges them without
  * reading beyond; what it accepts are records by pcap-savefile(5) that fill the octets
  * to the last one, what it refuses has its first fault where it says; and what it
- * accepts, the other loops change as they promise and in no other way.
+ * accepts, the other loops change as they promise and in no other way, and
+ * latency_observe() counts each of it in its bucket.
  *
- * Input: 2 octets, the limit for records_whole(); 2 octets, the snaplen; the records. */
+ * Input: 2 octets, the limit for records_whole(); 2 octets, the snaplen; the records.
+ * The first 4 are also the second at which latency is judged. */
 #include "harness.h"
 
 #include "pcap_ffi.h"
@@ -92,6 +94,31 @@ static void check_truncated(const uint8_t *octets, size_t length, uint32_t snapl
     free(shorter);
 }
 
+/* As latency_observe(), one bucket after the other. */
+static void check_latency(const uint8_t *octets, size_t length, int64_t now_ns)
+{
+    static const int64_t bounds_ns[] = {0, 1000000, 3600000000000, INT64_C(1) << 60};
+    uint64_t counts[5] = {0}, expected[5] = {0}, ahead = 0;
+    struct latency latency = {.counts = counts};
+    struct record record;
+
+    latency_observe(&latency, bounds_ns, 4, octets, length, now_ns, 1);
+    for (size_t at = 0; at < length; at += RECORD_HEADER + record.caplen) {
+        int64_t age_ns;
+        int bucket = 0;
+
+        CHECK(read_record(octets + at, length - at, &record));
+        age_ns = now_ns - record.seconds * INT64_C(1000000000) - record.fraction;
+        ahead += age_ns < 0;
+        while (bucket < 4 && age_ns > bounds_ns[bucket])
+            bucket++;
+        expected[bucket]++;
+    }
+    CHECK(latency.ahead == ahead);
+    CHECK(memcmp(counts, expected, sizeof(counts)) == 0);
+    CHECK(latency.sum_s >= 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint16_t limit = front16(&data, &size), snaplen = front16(&data, &size);
@@ -106,6 +133,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_whole(octets, size, limit);
         check_microseconds(octets, size);
         check_truncated(octets, size, snaplen);
+        check_latency(octets, size,
+                      ((int64_t)limit << 16 | snaplen) * INT64_C(1000000000));
     }
     free(octets);
     return 0;
