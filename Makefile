@@ -15,7 +15,7 @@ BUILT_FROM := pyproject.toml setup.py $(filter-out %/_linux.c %/_nflog.c %/_pcap
 	pcap_ffi/*.c pcap_ffi/*.h pcap_ffi/_build.py))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types suite fuzz bench venv clean system-packages
+.PHONY: help demo test lint types suite fuzz bench soak venv clean system-packages
 
 help: ## Show these lines
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -37,8 +37,12 @@ suite: $(VENV)/.installed ## The tests; PYTEST_ARGS="-n auto" says how
 
 fuzz: $(VENV)/.installed ## Fuzz every parser, MINUTES=10 each; FUZZ= says which
 	@PYTHON='$(PYTHON)' sh scripts/system-packages --with clang
-	@$(RUN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@$(RUN)/python -c 'import atheris' 2>/dev/null || \
+	    $(RUN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	$(RUN)/python -m tests.fuzz --minutes $(MINUTES) --jobs $(JOBS) $(FUZZ)
+
+soak: $(VENV)/.installed ## Faults in random order at load; SOAK_MINUTES=30, SOAK_SEED=, SOAK_RATE=
+	$(RUN)/python -m tests.faults.soak
 
 bench: $(VENV)/.installed ## The benchmarks; BENCH_ARGS= says which
 	$(RUN)/python -m bench $(BENCH_ARGS)

@@ -1,4 +1,5 @@
-"""The crossing to prctl(2) and capset(2): what a process may no longer do.
+"""The crossing to prctl(2) and capset(2): what a process may no longer do; and to
+srand(3), for libraries that draw from rand(3).
 
 Specification: capabilities(7), prctl(2). Capabilities belong to threads: each call but
 `forbid_dumps` is about the thread that makes it and those that it starts later.
@@ -15,6 +16,7 @@ __all__ = [
     "forbid_new_privileges",
     "keep_scheduling",
     "may_dump",
+    "seed_random",
 ]
 
 
@@ -54,6 +56,11 @@ def keep_scheduling() -> None:
     and change nothing: ZeroMQ would end the process, for a change to what is already.
     Comes after `forbid_new_privileges`."""
     _check(lib.linux_keep_scheduling())
+
+
+def seed_random() -> None:
+    """Makes what rand(3) gives unpredictable, for who does not know the 32 bits."""
+    lib.srand(int.from_bytes(os.urandom(4)))
 
 
 def _check(status: int) -> int:

@@ -7,3 +7,4 @@ int linux_forbid_new_privileges(void);
 int linux_drop_bounding_set(void);
 int linux_drop_capabilities(void);
 int linux_keep_scheduling(void);
+void srand(unsigned int seed);

@@ -4,6 +4,7 @@
 #define LINUX_FFI_LINUX_H
 
 #include <errno.h>
+#include <stdlib.h> /* srand */
 
 #define LINUX_NOT_PERMITTED (-EPERM)
 

@@ -10,6 +10,7 @@ import re
 
 import zmq
 
+import linux_ffi
 from pcap_zmq.errors import ConfigError, TransportError
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.certificate import Certificate
@@ -20,6 +21,10 @@ HEARTBEAT_TIMEOUT_MS = 5_000
 
 HANDSHAKE_MS = 5_000
 """A connection that has not shaken hands by then is somebody else's."""
+
+CONNECT_MS = 5_000
+"""A connection that is not made by then is tried anew: where packets vanish, TCP alone
+would wait for minutes, also when they do not vanish any more."""
 
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 5_000
@@ -45,6 +50,14 @@ ZAP_DOMAIN = "pcap-zmq"
 _NS_PER_MS = 1_000_000
 
 
+def new_context() -> zmq.Context[zmq.Socket[bytes]]:
+    """A context whose ROUTERs do not count their peers from a number that everybody
+    knows: who says to have the number of the next one makes libzmq 4.3 end the process
+    (router.cpp, identify_peer). It draws the first from rand(), which nobody seeds."""
+    linux_ffi.seed_random()
+    return zmq.Context()
+
+
 def prepare(socket: zmq.Socket[bytes]) -> None:
     """Sets what both ends have in common. Must come before connect or bind."""
     options = {
@@ -53,6 +66,7 @@ def prepare(socket: zmq.Socket[bytes]) -> None:
         zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
         zmq.HEARTBEAT_TTL: HEARTBEAT_TIMEOUT_MS,
         zmq.HANDSHAKE_IVL: HANDSHAKE_MS,
+        zmq.CONNECT_TIMEOUT: CONNECT_MS,
         zmq.RECONNECT_IVL: RECONNECT_MS,
         zmq.RECONNECT_IVL_MAX: RECONNECT_MAX_MS,
         zmq.MAXMSGSIZE: wire.CUT_OFF,

@@ -171,7 +171,14 @@ class ReceiverReport:
             f"readers {counters.readers}, replayed {counters.replayed}, "
             f"malformed messages {counters.malformed_messages}, "
             f"unsupported {counters.unsupported_messages}"
-            + _unless_zero({"uncalled": counters.uncalled_messages})
+            + _unless_zero(
+                {
+                    "uncalled": counters.uncalled_messages,
+                    "refused": counters.refused_connections,
+                    "failed handshakes": counters.failed_handshakes,
+                    "cut off": counters.cut_off,
+                }
+            )
             + _before_us(total, counters.dropped)
             + f", unaccounted {total.unaccounted}"
         )

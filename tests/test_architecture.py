@@ -33,7 +33,7 @@ ONLY_IN = {
     "nflog_ffi.limits": ("pcap_zmq.options", "pcap_zmq.tools.send", "nflog_ffi."),
     "nflog_ffi._nflog": ("nflog_ffi.",),
     "pcap_ffi._pcap": ("pcap_ffi.",),
-    "linux_ffi": ("pcap_zmq.privileges", "linux_ffi."),
+    "linux_ffi": ("pcap_zmq.privileges", "pcap_zmq.sockets", "linux_ffi."),
     # The crossings stand on their own: nflog_ffi has no clock to be told by.
     "time": ("pcap_zmq.clock", "nflog_ffi.socket"),
     "datetime": (),

@@ -118,7 +118,7 @@ class Receive:
         drop_to(config.user)
         with ExitStack() as opened:
             self._sink = opened.enter_context(closing(self._open_sink()))
-            context = opened.enter_context(zmq.Context())
+            context = opened.enter_context(sockets.new_context())
             # Before anything listens: ZeroMQ asks it who may come in.
             self._door = opened.enter_context(closing(self._open_door(context, own)))
             self._source = opened.enter_context(closing(self._open_source(context)))

@@ -188,7 +188,7 @@ class Send:
         with ExitStack() as opened:
             self._source = opened.enter_context(closing(self._open_source()))
             self._spool = self._open_spool(opened)
-            context = opened.enter_context(zmq.Context())
+            context = opened.enter_context(sockets.new_context())
             self._sink = opened.enter_context(
                 closing(self._open_sink(context, self._source.linktype))
             )

@@ -55,7 +55,7 @@ class Status:
         harden()
         credentials = self._config.keys.read()
         with ExitStack() as opened:
-            context = opened.enter_context(zmq.Context())
+            context = opened.enter_context(sockets.new_context())
             self._socket = opened.enter_context(closing(context.socket(zmq.DEALER)))
             sockets.prepare(self._socket)
             self._socket.setsockopt(zmq.MAXMSGSIZE, ANSWER_MAX)

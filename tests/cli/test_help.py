@@ -127,6 +127,7 @@ def test_the_umbrella_command_names_its_subcommands() -> None:
         "completion",
         "config",
         "doctor",
+        "keygen",
         "recv",
         "send",
         "status",

@@ -23,3 +23,11 @@ def network() -> Iterator[Network]:
 def world(network: Network, tmp_path: Path) -> World:
     """An IDS host and one gateway."""
     return World(network, tmp_path, [GATEWAY])
+
+
+@pytest.fixture(params=[False, True], ids=["insecure", "keys"])
+def either_world(
+    network: Network, tmp_path: Path, request: pytest.FixtureRequest
+) -> World:
+    """The same without keys, and with a pair for each program."""
+    return World(network, tmp_path, [GATEWAY], has_keys=request.param)

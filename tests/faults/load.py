@@ -45,6 +45,8 @@ class Lane:
     """Flows of this round only, that may be cut short by an overrun."""
     hole: range | None = None
     """Numbers that may be missing, in one piece: there was no sender to log them."""
+    in_holes: int = 0
+    """Packets that were in one, altogether."""
     rewinds: int = 0
     """How often packets may come again in this round."""
     missing: int = 0
@@ -186,12 +188,13 @@ class Load:
         missing = seen.missing[lane.missing :]
         lane.missing = len(seen.missing)
         if lane.hole is not None:
-            # What was lost on both sides of the end of a sender is in one piece.
+            # What is lost from the end of one sender to the next is in one piece.
             holes = [gap for gap in missing if gap.stop > lane.hole.start]
             assert len(holes) <= 1, (lane.name, holes)
             for hole in holes:
                 assert lane.hole.start <= hole.start < hole.stop <= lane.hole.stop
                 missing.remove(hole)
+                lane.in_holes += len(hole)
         self._balance(lane, sum(map(len, missing)))
 
     def _balance(self, lane: Lane, missing: int) -> None:

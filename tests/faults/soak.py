@@ -5,6 +5,7 @@ packet has to be accounted for. At the end the ledger is printed.
 """
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -26,7 +27,9 @@ HOLD_S = (0.2, 8.0)
 AT_ONCE = (1, 1, 2, 3)
 """How many faults are there together; as often as they stand here."""
 
-LOOK_S = 0.5
+LAST_PROGRAMS = 6
+LAST_WORDS = 1_000
+"""How many logs are shown of a soak that failed, and how much of each."""
 
 
 def main() -> int:
@@ -43,11 +46,12 @@ def main() -> int:
     with Network() as network, Load(network, directory, rate) as load:
         try:
             _run(load, Random(seed), minutes)  # noqa: S311 - to be repeated by its seed
-        except BaseException as error:
-            print(f"soak: SOAK_SEED={seed}: {type(error).__name__}: {error}")
-            for program in load.world.programs[-6:]:
-                print(f"{program.log}:\n{program.said()[-1_000:]}")
-            raise
+        except (AssertionError, TimeoutError, ValueError) as error:
+            print(f"\nsoak: failed with SOAK_SEED={seed}: {error}")
+            for program in load.world.programs[-LAST_PROGRAMS:]:
+                print(f"{program.log}:\n{program.said()[-LAST_WORDS:]}")
+            return 1
+    shutil.rmtree(directory)
     return 0
 
 
@@ -71,7 +75,8 @@ def _run(load: Load, random: Random, minutes: float) -> None:
         seen = load.ids.witness[lane.flow.mark]
         print(
             f"{gateway}: {lane.flow.sent} sent, {seen.packets} came out, "
-            f"{seen.missing_count} missing, {seen.repeated_count} repeated, "
+            f"{seen.missing_count - lane.in_holes} missed, {lane.in_holes} while there "
+            f"was no sender, {seen.repeated_count} repeated after crashes, "
             f"slowest {seen.slowest_ns / 1e9:.1f} s"
         )
 

@@ -80,8 +80,8 @@ def test_a_link_that_goes_up_and_down_all_the_time_costs_nothing(scene: Scene) -
         scene.assert_nothing_lost_or_repeated()
 
 
-def test_connections_reset_again_and_again_cost_nothing(scene: Scene) -> None:
-    with scene:
+def test_connections_reset_again_and_again_cost_nothing(either_world: World) -> None:
+    with Scene(either_world) as scene:
         gateway, ids_host = scene.world.network[GATEWAY], scene.world.ids_host
         for times in range(1, 6):
             faults.reset(ids_host, GATEWAY)

@@ -12,9 +12,9 @@ BUSY = 5 * RATE
 
 
 def test_a_receiver_killed_at_load_costs_repetitions_and_nothing_else(
-    world: World,
+    either_world: World,
 ) -> None:
-    with Scene(world, rate=BUSY) as scene:
+    with Scene(either_world, rate=BUSY) as scene:
         for _ in range(2):
             scene.receiver.kill()
             # What comes meanwhile is held.

@@ -15,17 +15,12 @@ from testbed.numbered import Flow
 from testbed.waiting import wait_until
 from tests.faults.clock import WallClock
 from tests.faults.ids import PATIENCE_S, Ids
+from tests.faults.keys import Keys, Security, Without
 from tests.netns.pipe import BIN, GROUP, PORT
 from tests.pipes.tools import Totals
 from tests.support import ledger
 
 IDS_HOST = "ids"
-
-SECURITY: tuple[str, ...] = ("--insecure",)
-"""What lets both ends speak beyond the loopback: the one place to change it."""
-
-ASKING: tuple[str, ...] = ()
-"""What lets an operator ask the receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +102,15 @@ class World:
     """
 
     def __init__(
-        self, network: Network, directory: Path, gateways: Sequence[str] = ("gateway",)
+        self,
+        network: Network,
+        directory: Path,
+        gateways: Sequence[str],
+        *,
+        has_keys: bool = False,
     ) -> None:
         self.network = network
+        self._security: Security = Keys(directory, gateways) if has_keys else Without()
         self.directory = directory
         self.gateways = tuple(gateways)
         self.fifo = directory / "fifo"
@@ -134,7 +135,8 @@ class World:
         within: Sequence[str] = (),
     ) -> Program:
         """A receiver that listens on every address of the IDS host."""
-        argv = [*within, str(BIN / "pcap-zmq-recv"), *SECURITY, *options]
+        argv = [*within, str(BIN / "pcap-zmq-recv"), *self._security.of_receiver()]
+        argv += options
         argv += [f"tcp://0.0.0.0:{port}", output or str(self.fifo)]
         program = self.start(self.ids_host, argv)
         program.wait_to_say("listening on")
@@ -149,8 +151,8 @@ class World:
     ) -> Program:
         """A sender that has opened its group. within: a command that becomes ours."""
         host = self.network[gateway]
-        argv = [*within, str(BIN / "pcap-zmq-send"), *SECURITY, "--low-watermark", "0"]
-        argv += ["--name", gateway, *options, f"nflog:{GROUP}"]
+        argv = [*within, str(BIN / "pcap-zmq-send"), *self._security.of_sender(gateway)]
+        argv += ["--name", gateway, "--low-watermark", "0", *options, f"nflog:{GROUP}"]
         argv.append(endpoint or self.address(gateway))
         program = self.start(host, argv)
 
@@ -175,7 +177,7 @@ class World:
     @property
     def asking(self) -> list[str]:
         """The start of a command that asks the receiver, on its own host."""
-        return [str(BIN / "pcap-zmq"), "status", *ASKING]
+        return [str(BIN / "pcap-zmq"), "status", *self._security.of_status()]
 
     def ledger(self) -> dict[str, Any]:
         """The receiver's, which has to balance."""

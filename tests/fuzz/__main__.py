@@ -140,9 +140,11 @@ def keep(name: str) -> int:
     )
     new = [path for path in found.iterdir() if not (crafted / path.name).exists()]
     new.sort(key=lambda path: (path.stat().st_size, path.name))
-    for path in new[:FOUND_MAX]:
+    # Of too many, short ones and long ones.
+    kept = new[:: -(-len(new) // FOUND_MAX) or 1]
+    for path in kept:
         shutil.copy(path, seeds / f"{FOUND}{path.name.removeprefix(FOUND)[:12]}")
-    return len(new[:FOUND_MAX])
+    return len(kept)
 
 
 def report(outcomes: list[Outcome]) -> int:

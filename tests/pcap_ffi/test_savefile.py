@@ -1,8 +1,10 @@
 """Savefiles of every kind come out as packet records, and what is none says so."""
 
 import array
+import contextlib
 import fcntl
 import os
+import struct
 import subprocess
 import termios
 import threading
@@ -11,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pcap_ffi import (
     Ended,
@@ -21,6 +25,7 @@ from pcap_ffi import (
 )
 from testbed.waiting import wait_until
 from tests.pcap_ffi.savefiles import NS_PER_S, RECORDS, Record, packed, pcap, pcapng
+from tests.support.properties import thorough
 
 AGE_NS = 1_000_000
 ROOMY = 1 << 19
@@ -391,3 +396,27 @@ def octets_in(pipe: int) -> int:
     waiting = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, waiting)
     return waiting[0]
+
+
+HEADERS = (pcap([]), pcap([], order=">", nanoseconds=False), pcapng([]))
+
+
+@thorough
+@given(st.sampled_from(HEADERS), st.lists(st.binary(max_size=60), max_size=4))
+def test_any_octets_after_a_header_are_packets_until_they_are_none(
+    header: bytes, pieces: list[bytes]
+) -> None:
+    """Each piece begins like a record or block that has about its length."""
+    octets = header + b"".join(
+        struct.pack("<IIII", 6, 12 + len(piece), len(piece), len(piece)) + piece
+        for piece in pieces
+    )
+    fd = os.memfd_create("savefile")
+    try:
+        os.write(fd, octets)
+        os.lseek(fd, 0, os.SEEK_SET)
+        with Savefile(fd) as file, contextlib.suppress(SavefileFormatError):
+            # It looks at what it reads, and what is read is in the file.
+            assert len(read_all(file)) <= len(octets)
+    finally:
+        os.close(fd)

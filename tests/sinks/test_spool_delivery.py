@@ -19,6 +19,9 @@ from hypothesis.stateful import (
 from pcap_zmq.errors import SpoolError
 from tests.support.spool_world import MARKER, SECOND, SpoolWorld
 
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+"""Where waiting for a disk costs nothing."""
+
 LENGTHS = st.sampled_from([20, 100, 700, 3_000])
 FEW = st.integers(0, 5)
 
@@ -45,7 +48,7 @@ class SpooledDelivery(RuleBasedStateMachine):
     ) -> None:
         # As long as it lives, every packet must be where it is said to be.
         self.is_receiver_mortal = is_receiver_mortal
-        self.place = tempfile.TemporaryDirectory()
+        self.place = tempfile.TemporaryDirectory(dir=MEMORY)
         self.world = SpoolWorld(
             Path(self.place.name),
             queue_bytes=queue_bytes,
@@ -193,8 +196,8 @@ class DamagedDelivery(SpooledDelivery):
 
 TestSpooledDelivery = SpooledDelivery.TestCase
 TestSpooledDelivery.settings = settings(
-    max_examples=150,
-    stateful_step_count=40,
+    max_examples=100,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

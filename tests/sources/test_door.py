@@ -26,7 +26,7 @@ from pcap_zmq.formats.stream import Identity
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
 from pcap_zmq.keys import make_pair, read_own
 from pcap_zmq.packet import EncodedBatch
-from pcap_zmq.poll import Poller
+from pcap_zmq.poll import Poller, Watch
 from pcap_zmq.sources.door import Door
 from pcap_zmq.sources.link import LinkSource
 from testbed.waiting import wait_until
@@ -36,6 +36,7 @@ PATIENCE_S = 20.0
 TURN_NS = 5_000_000
 QUEUE_BYTES = 1 << 20
 ANYWHERE = "tcp://127.0.0.1:*"
+SENDER = b"s" * 16
 
 
 class Keys:
@@ -78,11 +79,12 @@ class Post:
         self.is_hung_up = False
         self.asked: list[Identity] = []
         self.got: list[EncodedBatch] = []
+        self.connections = Connections(100, QUEUE_BYTES)
         self.door = Door(
             context,
             own=keys.receiver if keys else None,
             allowed=AllowList(keys.allow) if keys else None,
-            connections=Connections(100, QUEUE_BYTES),
+            connections=self.connections,
             hangup=self._take_hangup,
             counters=self.counters,
         )
@@ -117,7 +119,24 @@ class Post:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Turns the loop until the condition holds."""
-        wait_until(lambda: self._turn() or condition(), PATIENCE_S, what)
+
+        def holds() -> object:
+            self._turn()
+            return condition()
+
+        wait_until(holds, PATIENCE_S, what)
+
+    def join(self, dealer: "zmq.Socket[bytes]", address: str) -> None:
+        """Connects, and is let in."""
+        dealer.connect(address)
+        self.until(lambda: dealer.poll(0, zmq.POLLOUT), "a connection")
+
+    def greet(
+        self, dealer: "zmq.Socket[bytes]", name: str = "me", sender: bytes = SENDER
+    ) -> None:
+        """Says hello, and is welcome."""
+        hello(dealer, name, sender)
+        self.until(lambda: is_welcomed(dealer), "a welcome")
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and keys of the senders in the ledger."""
@@ -132,7 +151,7 @@ class Post:
 
     def _turn(self) -> None:
         now = self._clock.now()
-        watches = []
+        watches: list[Watch] = []
         for source in self._sources:
             source.serve(now)
             while (batch := source.read(now)) is not None:
@@ -174,21 +193,21 @@ def open_post(
         yield post
 
 
-STREAM = StreamId(b"s" * 16, 1)
-
-
 def hello(
-    dealer: "zmq.Socket[bytes]", name: str = "me", stream: StreamId = STREAM
+    dealer: "zmq.Socket[bytes]", name: str = "me", sender: bytes = SENDER
 ) -> None:
-    message = Message(MessageType.HELLO, stream, 1, linktype=RAW, payload=name.encode())
+    message = Message(
+        MessageType.HELLO, StreamId(sender, 1), 1, linktype=RAW, payload=name.encode()
+    )
     dealer.send_multipart(wire.encode_message(message))
 
 
-def batch(
-    dealer: "zmq.Socket[bytes]", sequence: int = 1, stream: StreamId = STREAM
-) -> None:
+def batch(dealer: "zmq.Socket[bytes]", sequence: int = 1) -> None:
+    """Unless there is no connection."""
+    stream = StreamId(SENDER, 1)
     message = Message(MessageType.BATCH, stream, sequence, linktype=RAW, count=1)
-    dealer.send_multipart(wire.encode_message(message))
+    with contextlib.suppress(zmq.Again):
+        dealer.send_multipart(wire.encode_message(message), zmq.NOBLOCK)
 
 
 def replies(dealer: "zmq.Socket[bytes]") -> list[Reply]:
@@ -217,22 +236,20 @@ class Monitor:
             self.events.append((int(found["event"]), int(found["value"])))
         return any(seen == event for seen, _ in self.events)
 
-
-@pytest.fixture
-def watch() -> Iterator[Callable[["zmq.Socket[bytes]"], Monitor]]:
-    """Watches clients."""
-    watched: list["zmq.Socket[bytes]"] = []
-
-    def watch(dealer: "zmq.Socket[bytes]") -> Monitor:
-        watched.append(dealer)
-        return Monitor(dealer)
-
-    yield watch
-    for dealer in watched:
-        dealer.disable_monitor()
+    def close(self) -> None:
+        self._dealer.disable_monitor()
+        self._socket.close(0)
 
 
 Watching = Callable[["zmq.Socket[bytes]"], Monitor]
+
+
+@pytest.fixture
+def watch() -> Iterator[Watching]:
+    """Watches clients."""
+    with contextlib.ExitStack() as opened:
+        yield lambda dealer: opened.enter_context(contextlib.closing(Monitor(dealer)))
+
 
 # Who does not get in.
 
@@ -281,7 +298,7 @@ OLD_ZMTP = {
     "ZMTP 3.0, NULL": (
         b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x00NULL".ljust(32, b"\0")
         + bytes(32)
-        + b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x06DEALER"
+        + b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER"
         + b"\x00\x01x"
     ),
 }
@@ -337,9 +354,8 @@ def test_the_name_is_the_one_of_the_key_whoever_listens(
         post.listen(f"tcp://127.0.0.1:{port}", connect=True)
     else:
         dealer.connect(post.listen())
-    post.until(lambda: dealer.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "a connection")
-    hello(dealer, name="somebody else")
-    post.until(lambda: is_welcomed(dealer), "a welcome")
+    post.until(lambda: dealer.poll(0, zmq.POLLOUT), "a connection")
+    post.greet(dealer, name="somebody else")
     assert post.lines() == [("gw1", own.public)]
 
 
@@ -348,10 +364,8 @@ def test_nobody_can_take_over_a_stream_by_its_ids(post: Post, keys: Keys) -> Non
     address = post.listen()
     good, bad = post.dealer(mine), post.dealer(yours)
     for dealer in (good, bad):
-        dealer.connect(address)
-        post.until(lambda d=dealer: d.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "it")
-        hello(dealer, name="gw1")
-        post.until(lambda d=dealer: is_welcomed(d), "a welcome")
+        post.join(dealer, address)
+        post.greet(dealer, name="gw1")
     batch(bad, 1)
     batch(good, 1)
     post.until(lambda: len(post.got) == 2, "both batches")
@@ -366,22 +380,15 @@ def test_nobody_can_go_on_on_the_connection_of_another(post: Post, keys: Keys) -
     good, bad = post.dealer(mine), post.dealer(yours)
     for dealer in (good, bad):
         dealer.setsockopt(zmq.ROUTING_ID, b"the same")
-    good.connect(address)
-    post.until(lambda: good.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "a connection")
-    hello(good)
-    post.until(lambda: is_welcomed(good), "a welcome")
+    post.join(good, address)
+    post.greet(good)
     good.close(0)
+    # Only then is its name free.
+    post.until(lambda: not len(post.connections), "the end of the first")
     bad.connect(address)
 
     def is_turned_away() -> bool:
-        # Again and again, since the name is free only once the other has gone.
-        with contextlib.suppress(zmq.Again):
-            bad.send_multipart(
-                wire.encode_message(
-                    Message(MessageType.BATCH, STREAM, 1, linktype=RAW, count=1)
-                ),
-                zmq.NOBLOCK,
-            )
+        batch(bad)
         return post.counters.uncalled_messages > 0
 
     post.until(is_turned_away, "a batch to be passed over")
@@ -391,8 +398,7 @@ def test_nobody_can_go_on_on_the_connection_of_another(post: Post, keys: Keys) -
 def test_an_operator_may_ask_and_send_nothing(post: Post, keys: Keys) -> None:
     own = keys.admit("boss", Role.OPERATOR)
     dealer = post.dealer(own)
-    dealer.connect(post.listen())
-    post.until(lambda: dealer.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "a connection")
+    post.join(dealer, post.listen())
     hello(dealer)
     post.until(lambda: post.counters.uncalled_messages == 1, "a refusal")
     dealer.send(inquiry.encode_question(Question(Kind.STATUS, 1)))
@@ -416,39 +422,28 @@ def test_a_key_that_is_removed_is_put_out_and_stays_out(
     address = post.listen()
     seen = watch(bad)
     for dealer in (good, bad):
-        dealer.connect(address)
-        post.until(lambda d=dealer: d.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "it")
-        hello(dealer, stream=StreamId(bytes([id(dealer) % 251]) * 16, 1))
-        post.until(lambda d=dealer: is_welcomed(d), "a welcome")
+        post.join(dealer, address)
+        post.greet(dealer)
     keys.dismiss("gw2")
     post.is_hung_up = True
     failed = zmq.EVENT_HANDSHAKE_FAILED_AUTH
     post.until(lambda: seen.has_seen(failed), "a refusal after the end")
     assert post.counters.refused_connections == 1
-    hello(good, stream=StreamId(bytes([id(good) % 251]) * 16, 1))
-    post.until(lambda: is_welcomed(good), "the other to go on")
+    post.greet(good)
 
 
 def test_what_a_removed_key_still_has_under_way_counts_for_nothing(
     post: Post, keys: Keys
 ) -> None:
     dealer = post.dealer(keys.admit("gw1"))
-    dealer.connect(post.listen())
-    post.until(lambda: dealer.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "a connection")
-    hello(dealer)
-    post.until(lambda: is_welcomed(dealer), "a welcome")
+    post.join(dealer, post.listen())
+    post.greet(dealer)
     keys.dismiss("gw1")
     clock = SystemClock()
     post.is_hung_up = True
     # Before the link looks for messages, as it does in every turn.
     for sequence in range(1, 20):
-        with contextlib.suppress(zmq.Again):
-            dealer.send_multipart(
-                wire.encode_message(
-                    Message(MessageType.BATCH, STREAM, sequence, linktype=RAW, count=1)
-                ),
-                zmq.NOBLOCK,
-            )
+        batch(dealer, sequence)
     post.door.serve(clock.now())
     ended = itertools.count()
     post.until(lambda: next(ended) > 20, "some turns")
@@ -458,14 +453,12 @@ def test_what_a_removed_key_still_has_under_way_counts_for_nothing(
 def test_a_new_name_for_a_key_is_the_name_from_then_on(post: Post, keys: Keys) -> None:
     own = keys.admit("gw1")
     dealer = post.dealer(own)
-    dealer.connect(post.listen())
-    post.until(lambda: dealer.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "a connection")
+    post.join(dealer, post.listen())
     file = keys.allow / "gw1.key"
     file.write_text(file.read_text().replace('"gw1"', '"cellar"'))
     post.is_hung_up = True
     post.until(lambda: not post.is_hung_up, "the list to be read")
-    hello(dealer)
-    post.until(lambda: is_welcomed(dealer), "a welcome")
+    post.greet(dealer)
     assert post.lines() == [("cellar", own.public)]
 
 
@@ -474,8 +467,7 @@ def test_who_keeps_sending_nonsense_is_cut_off(
 ) -> None:
     dealer = post.dealer(keys.admit("gw1"))
     seen = watch(dealer)
-    dealer.connect(post.listen())
-    post.until(lambda: dealer.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "a connection")
+    post.join(dealer, post.listen())
     for _ in range(MALFORMED_MAX):
         dealer.send(b"nonsense")
     post.until(
@@ -485,22 +477,16 @@ def test_who_keeps_sending_nonsense_is_cut_off(
     dealer.send(b"nonsense")
     post.until(lambda: seen.has_seen(zmq.EVENT_DISCONNECTED), "the end of it")
     assert post.counters.cut_off == 1
-    assert "cut off gw1 (127.0.0.1): no header" in caplog.text or (
-        "cut off gw1 (127.0.0.1)" in caplog.text
-    )
+    assert "cut off gw1 (127.0.0.1): no pcap-zmq message" in caplog.text
 
 
 def test_a_message_that_does_not_end_is_cut_off(
     open_post: Post, caplog: pytest.LogCaptureFixture
 ) -> None:
     """ZeroMQ would go on gathering it until there is no memory left."""
-    dealer = open_post.dealer()
-    dealer.setsockopt(zmq.SNDHWM, 8)
-    address = open_post.listen()
-    port = int(address.rpartition(":")[2])
-    dealer.close(0)
+    port = int(open_post.listen().rpartition(":")[2])
     greeting = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x00NULL".ljust(32, b"\0") + bytes(32)
-    ready = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x06DEALER"
+    ready = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER"
     more = b"\x03" + struct.pack(">Q", 1 << 20) + bytes(1 << 20)
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as hostile:
         hostile.setblocking(False)
@@ -529,10 +515,8 @@ def test_a_message_that_does_not_end_is_cut_off(
 
 def test_without_keys_people_are_known_by_their_address(open_post: Post) -> None:
     dealer = open_post.dealer()
-    dealer.connect(open_post.listen())
-    open_post.until(lambda: dealer.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "it")
-    hello(dealer, name="gw1")
-    open_post.until(lambda: is_welcomed(dealer), "a welcome")
+    open_post.join(dealer, open_post.listen())
+    open_post.greet(dealer, name="gw1")
     assert open_post.lines() == [("gw1", "")]
 
 
@@ -544,9 +528,8 @@ def test_no_secret_is_logged(
     address = post.listen()
     good, bad = post.dealer(own), post.dealer(stranger)
     seen = watch(bad)
-    good.connect(address)
     bad.connect(address)
-    post.until(lambda: good.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "a connection")
+    post.join(good, address)
     failed = zmq.EVENT_HANDSHAKE_FAILED_AUTH
     post.until(lambda: seen.has_seen(failed), "a refusal")
     secrets = [
@@ -554,3 +537,16 @@ def test_no_secret_is_logged(
     ]
     assert len(secrets) == 3
     assert not any(secret in caplog.text for secret in secrets)
+
+
+def test_where_the_numbers_of_connections_begin_cannot_be_foretold() -> None:
+    """libzmq 4.3 ends the process for a peer that says to have the next one's."""
+    first = set()
+    for _ in range(2):
+        with sockets.new_context() as fresh, fresh.socket(zmq.ROUTER) as router:
+            port = router.bind_to_random_port("tcp://127.0.0.1")
+            with fresh.socket(zmq.DEALER) as dealer:
+                dealer.connect(f"tcp://127.0.0.1:{port}")
+                dealer.send(b"")
+                first.add(router.recv_multipart()[0])
+    assert len(first) == 2

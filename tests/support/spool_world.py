@@ -212,7 +212,10 @@ class SpoolWorld:
         if self.life:
             self.disconnect()
         self.life += 1
-        self.receiver = ReceiverLink(self.life, self._receive_bytes, ReceiverCounters())
+        self.receiver_counters = ReceiverCounters()
+        self.receiver = ReceiverLink(
+            self.life, self._receive_bytes, self.receiver_counters
+        )
         self.waiting: deque[EncodedBatch] = deque()
 
     def write(self, limit: int) -> None:
@@ -236,6 +239,16 @@ class SpoolWorld:
         self.write(1_000_000)
         self.receiver_speaks()
         self.replies_arrive(1_000_000)
+
+    def turn_without_replies(self) -> None:
+        """But for the one that lets the sender begin."""
+        self.sender_speaks()
+        self.messages_arrive(1)
+        self.receiver_speaks()
+        self.replies_arrive(1)
+        self.sender_speaks()
+        self.messages_arrive(1_000_000)
+        self.write(1_000_000)
 
     def settle(self) -> None:
         """Connected, until all is acknowledged; in bounded time."""

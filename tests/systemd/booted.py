@@ -9,7 +9,6 @@ Specification: systemd's docs/CONTAINER_INTERFACE.md, unshare(1), cgroup_namespa
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +46,9 @@ for device in null zero full random urandom tty; do
     touch "$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
 done
-mkdir "$root/dev/shm"
+mkdir "$root/dev/shm" "$root/dev/pts"
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
 echo "[Unit]
 Wants=systemd-journald.service
@@ -147,7 +148,7 @@ class Manager:
 
     def run(self, *argv: str, check: bool = True, **options: Any) -> str:
         """What a command there says on its standard output."""
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [*self.entry(), *argv],
             capture_output=True,
             text=True,
@@ -206,8 +207,3 @@ def drop_in() -> str:
         return ""
     paths = f"{sys.base_prefix} {ROOT}"
     return f"[Service]\nProtectHome=tmpfs\nBindReadOnlyPaths={paths}\n"
-
-
-def is_installed(*programs: str) -> bool:
-    """Whether they can be run."""
-    return all(shutil.which(program) for program in programs)

@@ -2,6 +2,7 @@
 
 Run as `python -m tests.systemd.confined UNIT COMMAND...`. A call that the unit does not
 allow ends the process, where the manager would have it fail: so that none goes unseen.
+The exception is REFUSED, which we know how to live with.
 
 Specification: seccomp(2), linux/filter.h, linux/seccomp.h; systemd.exec(5).
 """
@@ -22,6 +23,8 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
 
 RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+
+REFUSED = "sched_setscheduler"
 
 # Load the word at an offset; jump if equal; return: BPF_LD | BPF_W | BPF_ABS and so on.
 LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
@@ -97,7 +100,12 @@ def compile_filter(unit: Path) -> list[Instruction]:
             Instruction(JUMP_EQUAL, 0, 1, number),
             Instruction(RETURN, 0, 0, RET_ALLOW),
         ]
-    return [*found, Instruction(RETURN, 0, 0, RET_KILL_PROCESS)]
+    return [
+        *found,
+        Instruction(JUMP_EQUAL, 0, 1, number_of[REFUSED]),
+        Instruction(RETURN, 0, 0, RET_ERRNO | errno.EPERM),
+        Instruction(RETURN, 0, 0, RET_KILL_PROCESS),
+    ]
 
 
 def confine(unit: Path) -> None:

@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable())),
 ]
 
+ETC = "/etc/pcap-zmq"
 SEND, RECV = "pcap-zmq-send@5", "pcap-zmq-recv@ids"
 FIFO = "/run/pcap-zmq/ids/packets.fifo"
 PACKETS = 200
@@ -39,7 +40,7 @@ spool = "/var/lib/pcap-zmq/send-5/spool"
 
 RECV_SETTINGS = f"""
 [recv]
-address = "tcp://127.0.0.1:5140"
+address = "tcp://0.0.0.0:5140"
 output = "{FIFO}"
 linktype = "raw"
 """
@@ -59,10 +60,10 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
             ("receiver.key", "ids.key"),
             ("allow/gateway.key", "gateway.key"),
         ):
-            manager.write(f"/etc/pcap-zmq/{path}", (keys / name).read_text())
-        manager.run("sh", "-c", "chmod 600 /etc/pcap-zmq/*.key_secret")
-        manager.write("/etc/pcap-zmq/send-5.toml", SEND_SETTINGS)
-        manager.write("/etc/pcap-zmq/recv-ids.toml", RECV_SETTINGS)
+            manager.write(f"{ETC}/{path}", (keys / name).read_text())
+        manager.run("sh", "-c", f"chmod 600 {ETC}/*.key_secret")
+        manager.write(f"{ETC}/send-5.toml", SEND_SETTINGS)
+        manager.write(f"{ETC}/recv-ids.toml", RECV_SETTINGS)
         for unit in (SENDER, RECEIVER):
             where = f"/etc/systemd/system/{unit.name}"
             manager.write(where, unit.read_text())
@@ -90,10 +91,8 @@ def states(manager: Manager, unit: str) -> tuple[str, str]:
 
 
 def test_settings_that_are_wrong_are_told_and_not_tried_again(manager: Manager) -> None:
-    manager.write("/etc/pcap-zmq/send-6.toml", '[send]\nendpoimt = "tcp://x:1"\n')
-    manager.run(
-        "cp", "/etc/pcap-zmq/send-5.key_secret", "/etc/pcap-zmq/send-6.key_secret"
-    )
+    manager.write(f"{ETC}/send-6.toml", '[send]\nendpoimt = "tcp://x:1"\n')
+    manager.run("cp", f"{ETC}/send-5.key_secret", f"{ETC}/send-6.key_secret")
     unit = "pcap-zmq-send@6"
     manager.run("systemctl", "start", unit, check=False)
     assert states(manager, unit) == ("failed", "failed"), manager.journal(unit)
@@ -103,7 +102,7 @@ def test_settings_that_are_wrong_are_told_and_not_tried_again(manager: Manager) 
 
 
 def test_without_a_key_nothing_starts(manager: Manager) -> None:
-    manager.write("/etc/pcap-zmq/recv-keyless.toml", RECV_SETTINGS)
+    manager.write(f"{ETC}/recv-keyless.toml", RECV_SETTINGS)
     unit = "pcap-zmq-recv@keyless"
     manager.run("systemctl", "start", unit, check=False)
     assert manager.property_of(unit, "MainPID") == "0"
@@ -160,6 +159,25 @@ def test_the_fifo_stays_while_the_receiver_restarts(running: Manager) -> None:
     assert running.run("stat", "-c", "%i", FIFO) == inode
 
 
+def test_a_receiver_that_is_the_user_of_an_ids_makes_a_fifo_for_it(
+    manager: Manager,
+) -> None:
+    """Though it was another user before, with another directory."""
+    where = f"/etc/systemd/system/{RECV}.service.d/user.conf"
+    manager.run("systemctl", "start", RECV)
+    manager.run("systemctl", "stop", RECV)
+    manager.write(where, "[Service]\nDynamicUser=no\nUser=nobody\n")
+    manager.run("systemctl", "daemon-reload")
+    manager.run("systemctl", "start", RECV)
+    as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    reading = f"timeout 20 head -c 4 {FIFO} | od -An -tx1"
+    magic = manager.run(*as_user, "sh", "-c", reading)
+    assert magic.split() == ["4d", "3c", "b2", "a1"]
+    manager.run("systemctl", "stop", RECV)
+    manager.run("rm", where)
+    manager.run("systemctl", "daemon-reload")
+
+
 def test_a_reload_reads_the_allowed_keys_again_and_restarts_nothing(
     running: Manager,
 ) -> None:
@@ -188,12 +206,29 @@ def test_a_loop_that_hangs_is_started_again(running: Manager) -> None:
     running.run("systemctl", "daemon-reload")
 
 
-def test_a_sender_may_send_nowhere_but_where_it_is_told(running: Manager) -> None:
-    """What it mirrors is for nobody else, whatever becomes of its settings."""
-    running.run("ip", "address", "add", "192.0.2.1/32", "dev", "lo")
-    probe = "-p IPAddressDeny=any -p IPAddressAllow=localhost --wait --pipe --quiet"
-    assert "IPAddressDeny=any" in SENDER.read_text()
-    assert running.property_of(SEND, "IPAddressDeny") == "::/0 0.0.0.0/0"
-    allowed = running.property_of(SEND, "IPAddressAllow")
-    assert set(allowed.split()) == {"127.0.0.0/8", "::1/128"}
-    assert probe
+def test_a_sender_reaches_no_address_that_its_unit_does_not_name(
+    manager: Manager,
+) -> None:
+    """What it mirrors is for nobody else, whatever its settings say."""
+    unit = "pcap-zmq-send@7"
+    manager.run("ip", "address", "replace", "192.0.2.1/32", "dev", "lo")
+    manager.run("cp", f"{ETC}/send-5.key_secret", f"{ETC}/send-7.key_secret")
+    manager.write(f"{ETC}/send-7.toml", '[send]\nendpoint = "tcp://192.0.2.1:5140"\n')
+    manager.run("systemctl", "start", RECV, unit)
+    wait_until(
+        lambda: "nothing answers at tcp://192.0.2.1" in manager.journal(unit),
+        TIMEOUT_S,
+        "a connection that is not made",
+    )
+    manager.write(
+        f"/etc/systemd/system/{unit}.service.d/receiver.conf",
+        "[Service]\nIPAddressAllow=192.0.2.1\n",
+    )
+    manager.run("systemctl", "daemon-reload")
+    manager.run("systemctl", "restart", unit)
+    wait_until(
+        lambda: "takes packets" in manager.journal(unit),
+        TIMEOUT_S,
+        "a connection that is made",
+    )
+    manager.run("systemctl", "stop", unit, RECV)

@@ -20,7 +20,7 @@ CRAFTED: dict[str, Callable[[], Seeds]] = {
         *(packets.ip, packets.records, packets.savefile_source),
         *(messages.wire, messages.codec, messages.decoder),
         *(messages.status, messages.zap),
-        *(links.sender_link, links.receiver_link),
+        *(links.sender_link, links.receiver_link, links.spooled_link),
         *(files.certificate, files.listings, files.settings),
         *(files.spool, files.spool_directory),
     )

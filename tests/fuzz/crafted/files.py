@@ -19,6 +19,24 @@ from pcap_zmq.formats.wire import NO_TOTALS, StreamId
 from pcap_zmq.packet import EncodedBatch
 from tests.fuzz.crafted.common import Seeds
 
+IPTABLES = b"""*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:MINE - [0:0]
+[3:180] -A FORWARD -s 10.0.0.0/8 ! -d 10.1.2.3/32 -p tcp -m tcp --dport 80 -j ACCEPT
+-A FORWARD -m comment --comment "a b" -j NFLOG --nflog-group 5 --nflog-prefix "x y"
+-A FORWARD -p udp -m multiport --sports 53,5000:6000 -j MINE
+-A MINE -m iprange --src-range 10.0.0.1-10.0.0.9 -j RETURN
+-A MINE -i eth+ -g MINE
+-A MINE -j NFLOG --nflog-size 96
+COMMIT
+"""
+IP6TABLES = b"""*mangle
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -d fd00::/8 -o lo -j NFLOG --nflog-range 64
+COMMIT
+"""
+
 
 def certificate() -> Seeds:
     # A key of each half that is nobody's.
@@ -65,30 +83,21 @@ def listings() -> Seeds:
         {"set": {**where, "name": "s", "type": "inet_service", "elem": [53]}},
         {"chain": {**where, "name": "b", "hook": "forward"}},
         {"chain": {**where, "name": "c"}},
-        *({"rule": {**where, "chain": "b", "handle": 4, "expr": r}} for r in rules),
         {"rule": {**where, "chain": "c", "handle": 9, "expr": [jump, rules[0][-1]]}},
     ]
-    yield "nft", nft + json.dumps({"nftables": objects}).encode()
-    yield (
-        "iptables",
-        iptables
-        + (
-            b"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:MINE - [0:0]\n"
-            b"[3:180] -A FORWARD -s 10.0.0.0/8 ! -d 10.1.2.3/32 -p tcp -m tcp --dport 80 "
-            b'-m comment --comment "a b" -j NFLOG --nflog-group 5 --nflog-prefix "x y"\n'
-            b"-A FORWARD -p udp -m multiport --sports 53,5000:6000 -j MINE\n"
-            b"-A MINE -m iprange --src-range 10.0.0.1-10.0.0.9 -j RETURN\n"
-            b"-A MINE -i eth+ -g MINE\n-A MINE -j NFLOG --nflog-size 96\nCOMMIT\n"
-        ),
-    )
-    yield (
-        "ip6tables",
-        b"\2"
-        + (
-            b"*mangle\n:POSTROUTING ACCEPT [0:0]\n"
-            b"-A POSTROUTING -d fd00::/8 -o lo -j NFLOG --nflog-range 64\nCOMMIT\n"
-        ),
-    )
+    for number, expressions in enumerate(rules, 4):
+        rule = {**where, "chain": "b", "handle": number, "expr": expressions}
+        objects += [{"rule": rule}]
+    listed = json.dumps({"nftables": objects}).encode()
+    yield "nft", nft + listed
+    yield "nft-nested", nft + b"[" * 4_000
+    yield "nft-infinite", nft + listed.replace(b'"handle": 4', b'"handle": 1e999')
+    yield "iptables", iptables + IPTABLES
+    yield "iptables-nameless-chain", iptables + b"*filter\n:\n-A\nCOMMIT\n"
+    rule_of = b"*filter\n-A INPUT -p tcp --dport %b -j ACCEPT\nCOMMIT\n"
+    # Python refuses to read a number of more than 4,300 digits; this is still read.
+    yield "iptables-long-number", iptables + rule_of % (b"9" * 4_000)
+    yield "ip6tables", b"\2" + IP6TABLES
 
 
 def settings() -> Seeds:

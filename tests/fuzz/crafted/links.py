@@ -32,6 +32,12 @@ def sender_link() -> Seeds:
     yield "a-window-of-nothing", closed + bytes([speak]) + reply(ack, 8, 9, 600)
 
 
+def spooled_link() -> Seeds:
+    """The same, with a queue that has room for one batch."""
+    for name, octets in sender_link():
+        yield name, b"\2" + octets[1:]
+
+
 def receiver_link() -> Seeds:
     write, lose, speak, drop, look, flood, wait = range(4, 11)
     hello, batch, heartbeat, goodbye = range(4)

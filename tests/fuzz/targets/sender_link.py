@@ -11,6 +11,7 @@ from pcap_zmq.errors import WireError
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.link import HEARTBEAT_NS, PATIENCE_NS, SILENCE_NS
+from pcap_zmq.formats.send_queue import Spool
 from pcap_zmq.formats.sender_link import SenderLink
 from pcap_zmq.formats.wire import MessageType, Reply, ReplyType, StreamId
 from pcap_zmq.packet import EncodedBatch
@@ -27,13 +28,18 @@ NEAR = 8
 class Case:
     """A link, and what has to be known of it to judge it."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(
+        self,
+        front: Front,
+        counters: SenderCounters | None = None,
+        spool: Spool | None = None,
+    ) -> None:
         self.front = front
         self.now_ns = 10**12
         self.queue_bytes = front.choice(QUEUES)
-        self.counters = SenderCounters()
+        self.counters = counters or SenderCounters()
         self.link = SenderLink(
-            STREAM, "a", RAW, self.queue_bytes, self.counters, self.totals
+            *(STREAM, "a", RAW, self.queue_bytes, self.counters, self.totals), spool
         )
         self.counts = list[int]()
         """Packets in each batch that was taken, the first batch first."""
@@ -42,7 +48,10 @@ class Case:
         self.is_abandoned = False
 
     def totals(self) -> bytes:
-        return wire.encode_totals(self.counters, self.link.held_packets)
+        link = self.link
+        return wire.encode_totals(
+            self.counters, link.held_packets, link.shelved_packets
+        )
 
     def step(self) -> None:
         front = self.front
@@ -69,6 +78,7 @@ class Case:
         # What gives up everything has come to its end.
         if not self.is_abandoned and self.link.offer(batch):
             self.counts.append(count)
+            self.counters.received += count
             self.largest_cost = max(self.largest_cost, wire.cost_of(length))
 
     def hear(self) -> None:
@@ -130,11 +140,13 @@ class Case:
         assert 0 <= link.held_bytes <= max(self.queue_bytes, self.largest_cost)
         link.needs_reply()
 
+    def run(self) -> None:
+        """All the steps that there are."""
+        while not self.front.is_empty:
+            self.step()
+        self.speak()
+        self.judge()
+
 
 def check(octets: bytes) -> None:
-    front = Front(octets)
-    case = Case(front)
-    while not front.is_empty:
-        case.step()
-    case.speak()
-    case.judge()
+    Case(Front(octets)).run()
