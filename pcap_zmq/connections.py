@@ -8,7 +8,8 @@ another socket by the time that we use it, so its inode is compared first.
 
 A connection is *silent* until it has brought a whole message. Beyond the bound the
 oldest silent one goes, so that those who open connections and say nothing drive out
-each other: neither those who talk nor newcomers, who say hello within moments.
+each other: neither those who talk nor newcomers, who say hello within moments. In any
+case it goes when it stays silent.
 
 Specification: tcp(7), TCP_INFO; getrlimit(2).
 """
@@ -28,6 +29,10 @@ from pcap_zmq.formats import wire
 SHARE = 2
 """One part in so many of the bound is the most that one address can have of silent
 connections."""
+
+MUTE_NS = 10 * NS_PER_S
+"""Who has connected and not said anything by then is hung up on: a scanner, or one who
+says hello in a way that ZeroMQ waits for the rest of."""
 
 STALE_NS = 15 * NS_PER_S
 """Who talked, and has not for so long, can be taken for silent: a sender that is there
@@ -60,6 +65,8 @@ class Connection:
     inode: int
     address: str
     is_tcp: bool
+    expires_ns: int | None = None
+    """When to hang up, if it is silent until then (mono_ns); None: never."""
     name: str = ""
     """Of whom it is; "" while that is not known."""
     key: str = ""
@@ -100,12 +107,17 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return chain(list(self._talking.values()), list(self._silent.values()))
 
-    def opened(self, fd: int, now_ns: int) -> Connection | None:
-        """A connection is there; returns the one that had to leave for it, if any."""
+    def opened(
+        self, fd: int, now_ns: int, *, may_expire: bool = True
+    ) -> Connection | None:
+        """A connection is there; returns the one that had to leave for it, if any.
+        may_expire: whether it is for the other side to say something."""
         self.closed(fd)
         connection = _look_at(fd)
         if connection is None:
             return None
+        if may_expire:
+            connection.expires_ns = now_ns + MUTE_NS
         self._by_fd[fd] = connection
         self._silent[fd] = connection
         neighbours = self._silent_at.setdefault(connection.address, OrderedDict())
@@ -166,17 +178,27 @@ class Connections:
         connection.forgiven_ns += forgiven * NS_PER_S
         return connection.malformed > MALFORMED_MAX
 
-    def gluttons(self, now_ns: int) -> list[Connection]:
-        """Those who have sent more than they may without finishing a message."""
+    def look(self, now_ns: int) -> tuple[list[Connection], list[Connection]]:
+        """Those who have sent more than they may without finishing a message; and
+        those who have said nothing for too long."""
         if now_ns < self.due():
-            return []
+            return [], []
         self._look_ns = now_ns + LOOK_NS
         everybody = list(self)
         if self._looked >= len(everybody):
             self._looked = 0
         turn = everybody[self._looked : self._looked + LOOKS]
         self._looked += len(turn)
-        return [connection for connection in turn if self._is_glutton(connection)]
+        gluttons = [connection for connection in turn if self._is_glutton(connection)]
+        mutes = [
+            connection
+            for connection in turn
+            if connection.heard_ns is None
+            and connection.expires_ns is not None
+            and now_ns >= connection.expires_ns
+            and connection not in gluttons
+        ]
+        return gluttons, mutes
 
     def due(self) -> int:
         """When to look next (mono_ns)."""

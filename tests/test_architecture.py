@@ -37,7 +37,11 @@ ONLY_IN = {
     # The crossings stand on their own: nflog_ffi has no clock to be told by.
     "time": ("pcap_zmq.clock", "nflog_ffi.socket"),
     "datetime": (),
-    "isal": ("pcap_zmq.formats.codec", "pcap_zmq.sources.savefile"),
+    "isal": (
+        "pcap_zmq.formats.codec",
+        "pcap_zmq.formats.spool",
+        "pcap_zmq.sources.savefile",
+    ),
     "zlib": (),
     "zstandard": (),
     "lz4": (),
@@ -159,7 +163,14 @@ LAYERS = {
         "pcap_zmq.allowed",
         "pcap_zmq.connections",
     ),
-    "pcap_zmq.sinks.": (*VALUES, *EDGE, "pcap_zmq.ends", "pcap_zmq.sockets"),
+    "pcap_zmq.disk.": (*VALUES, "pcap_zmq.formats.", "pcap_zmq.disk."),
+    "pcap_zmq.sinks.": (
+        *VALUES,
+        *EDGE,
+        "pcap_zmq.disk.",
+        "pcap_zmq.ends",
+        "pcap_zmq.sockets",
+    ),
     "pcap_zmq.tools.": ("pcap_zmq.",),
     # The command line knows the tools and their options, not what they are made of;
     # names and units are the exception.

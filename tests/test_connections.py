@@ -15,6 +15,7 @@ from pcap_zmq.connections import (
     LOOK_NS,
     LOOKS,
     MALFORMED_MAX,
+    MUTE_NS,
     RESERVE,
     STALE_NS,
     Connection,
@@ -219,12 +220,10 @@ def send_unheard(desk: Desk, number: int, octets: int) -> None:
 def test_a_message_that_does_not_end_is_seen(large: Desk) -> None:
     number = large.connect()
     send_unheard(large, number, wire.CUT_OFF)
-    assert large.table.gluttons(0) == []
+    assert large.table.look(0)[0] == []
     send_unheard(large, number, 1)
-    assert large.table.gluttons(LOOK_NS - 1) == []
-    assert [c.fd for c in large.table.gluttons(LOOK_NS)] == [
-        large.near[number].fileno()
-    ]
+    assert large.table.look(LOOK_NS - 1)[0] == []
+    assert [c.fd for c in large.table.look(LOOK_NS)[0]] == [large.near[number].fileno()]
 
 
 def test_whole_messages_may_have_any_length_altogether(large: Desk) -> None:
@@ -233,7 +232,7 @@ def test_whole_messages_may_have_any_length_altogether(large: Desk) -> None:
         large.now_ns = turn * LOOK_NS
         send_unheard(large, number, wire.CUT_OFF // 2)
         large.hear(number)
-        assert large.table.gluttons(large.now_ns) == []
+        assert large.table.look(large.now_ns)[0] == []
 
 
 def test_a_sender_may_have_its_window_under_way_too(large: Desk) -> None:
@@ -241,11 +240,24 @@ def test_a_sender_may_have_its_window_under_way_too(large: Desk) -> None:
     connection = large.hear(number)
     assert connection is not None
     large.table.greeted(connection, b"peer")
-    assert large.table.gluttons(0) == []
+    assert large.table.look(0)[0] == []
     send_unheard(large, number, wire.CUT_OFF + (1 << 20))
-    assert large.table.gluttons(LOOK_NS) == []
+    assert large.table.look(LOOK_NS)[0] == []
     send_unheard(large, number, 1)
-    assert large.table.gluttons(2 * LOOK_NS) == [connection]
+    assert large.table.look(2 * LOOK_NS)[0] == [connection]
+
+
+def test_who_never_says_anything_is_told_of(desk: Desk) -> None:
+    mute, _ = desk.connect(), desk.hear(desk.connect())
+    assert desk.table.look(MUTE_NS - 1) == ([], [])
+    _, mutes = desk.table.look(MUTE_NS - 1 + LOOK_NS)
+    assert [connection.fd for connection in mutes] == [desk.near[mute].fileno()]
+
+
+def test_whom_we_called_need_not_speak(desk: Desk) -> None:
+    number = desk.connect()
+    desk.table.opened(desk.near[number].fileno(), 0, may_expire=False)
+    assert desk.table.look(2 * MUTE_NS) == ([], [])
 
 
 def test_of_very_many_all_are_looked_at_in_turn(large: Desk) -> None:
@@ -254,7 +266,7 @@ def test_of_very_many_all_are_looked_at_in_turn(large: Desk) -> None:
             large.connect(f"127.0.0.{host}")
     last = len(large.near) - 1
     send_unheard(large, last, wire.CUT_OFF + 1)
-    seen = [len(large.table.gluttons(turn * LOOK_NS)) for turn in range(4)]
+    seen = [len(large.table.look(turn * LOOK_NS)[0]) for turn in range(4)]
     assert sorted(seen) == [0, 0, 1, 1]
 
 
@@ -268,7 +280,7 @@ def test_a_local_socket_has_no_octets_to_count(large: Desk, tmp_path: Path) -> N
                 large.table.opened(near.fileno(), 0)
                 (connection,) = large.table
                 assert (connection.is_tcp, connection.address) == (False, "this host")
-                assert large.table.gluttons(0) == []
+                assert large.table.look(0)[0] == []
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pcap_zmq.errors import ConfigError
 from pcap_zmq.privileges import drop_to
 from testbed.waiting import wait_until
 from tests.pipes import packets
-from tests.pipes.tools import PATIENCE_S, Tool, Tools, without_capabilities
+from tests.pipes.tools import BIN, PATIENCE_S, Tool, Tools, without_capabilities
 
 USER = "nobody"
 HELD = ("CapInh", "CapPrm", "CapEff", "CapAmb")
@@ -391,17 +391,27 @@ def test_another_user_need_not_be_able_to_read_our_modules(
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(directory.stat().st_mode | 0o011)
     env = {"PYTHONPATH": str(tmp_path), "IMPORTS": str(imports)}
-    as_user = ("--user", USER)
+    keys = tmp_path / "keys"
+    for name in ("gateway", "ids"):
+        argv = [str(BIN / "pcap-zmq"), "keygen", "--name", name, str(keys)]
+        subprocess.run(argv, check=True, capture_output=True)
+    allowed = tmp_path / "allowed"
+    allowed.mkdir(mode=0o755)
+    shutil.copy(keys / "gateway.key", allowed)
+    # With all that loads something of its own.
+    as_user = ("--user", USER, "--metrics", "127.0.0.1:0", "--statsd", "127.0.0.1")
     receiver = tools.start(
         "pcap-zmq-recv",
         *("tcp://127.0.0.1:*", "-", "--once", *as_user),
+        *("--key", keys / "ids.key_secret", "--allow", allowed),
         stdout=subprocess.PIPE,
         env=env,
     )
     receiver.wait_to_say("listening on")
     endpoint = receiver.said().split("listening on ")[1].split()[0]
     compressed = ("--codec", codec, "--low-watermark", "1KiB/s")
-    arguments = (savefile, endpoint, *compressed, *as_user)
+    own = ("--key", keys / "gateway.key_secret", "--peer-key", keys / "ids.key")
+    arguments = (savefile, endpoint, *compressed, *as_user, *own)
     sender = tools.start("pcap-zmq-send", *arguments, env=env)
     sender.finish()
     assert receiver.finish()["written"] == 9

@@ -58,8 +58,15 @@ class Segments:
             self._turn(writing)
         if self._writing is None:
             self._writing = self.add()
-        place = self._writing.stop
-        self._writing.append(batch)
+        writing = self._writing
+        place = writing.stop
+        try:
+            writing.append(batch)
+        except OSError:
+            if not writing.records:
+                # An empty one would look as if there were something to read.
+                self.remove(writing)
+            raise
         self.used_bytes += length
         return place
 

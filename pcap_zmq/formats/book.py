@@ -28,6 +28,8 @@ class _Sender:
 
     since_ns: int
     present: StreamId
+    open: set[StreamId]
+    """Its streams that are not forgotten."""
     runs: int = 0
     repeated: int = 0
     past: Tally = field(default_factory=Tally)
@@ -47,25 +49,27 @@ class Book:
         """This run has said hello. Returns the one that it supersedes, if any."""
         sender = self._senders.get(run.key.sender)
         if sender is None:
-            sender = _Sender(since_ns=run.since_ns, present=run.key, runs=1)
+            sender = _Sender(run.since_ns, run.key, {run.key}, runs=1)
             self._senders[run.key.sender] = sender
             return None
-        if sender.present.started_ns >= run.key.started_ns:
+        sender.open.add(run.key)
+        if sender.present == run.key:
             return None
         superseded, sender.present = sender.present, run.key
         sender.runs += 1
         return superseded
 
-    def close(self, stream: Stream, others: Iterable[StreamId]) -> None:
-        """A stream is forgotten: its terms stay in its sender's line, as long as any of
-        the others is of that sender."""
+    def close(self, stream: Stream) -> None:
+        """A stream is forgotten: its terms stay in its sender's line, as long as that
+        has other ones."""
         sender = self._senders[stream.key.sender]
         tally = stream.tally(held_here=0)
         tally.dropped[Reason.SENDER_GONE] += tally.held_by_sender
         tally.held_by_sender = 0
         sender.past.add(tally)
         sender.repeated += stream.repeated
-        if not any(key.sender == stream.key.sender for key in others):
+        sender.open.discard(stream.key)
+        if not sender.open:
             del self._senders[stream.key.sender]
 
     def lines(
@@ -91,7 +95,7 @@ def _line(
     tally.add(sender.past)
     for stream in streams:
         tally.add(stream.tally(held.get(stream.key, 0)))
-    present = max(streams, key=lambda stream: stream.id.started_ns)
+    present = max(streams, key=lambda stream: stream.key == sender.present)
     mono_to_wall_ns = now.wall_ns - now.mono_ns
     return Line(
         name=present.name,

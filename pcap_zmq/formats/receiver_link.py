@@ -46,6 +46,7 @@ class ReceiverLink:
         self, started_ns: int, queue_bytes: int, counters: ReceiverCounters
     ) -> None:
         self.streams: OrderedDict[StreamId, Stream] = OrderedDict()
+        """The longest unheard first."""
         self._started_ns = started_ns
         self._queue_bytes = queue_bytes
         self._counters = counters
@@ -128,6 +129,14 @@ class ReceiverLink:
                 continue
             yield stream.peer, self._reply(stream, stream.owes, now_ns)
 
+    def owes_replies(self) -> bool:
+        """Whether there is anything to say now."""
+        return bool(self._talkative)
+
+    def is_anybody_here(self) -> bool:
+        """Whether a sender is connected that has not said goodbye."""
+        return any(stream.is_here for stream in self._by_peer.values())
+
     def due(self) -> int:
         """When to speak or look around next (mono_ns)."""
         return 0 if self._talkative else self._checked_ns + HEARTBEAT_NS
@@ -170,7 +179,6 @@ class ReceiverLink:
                 rated_logged=wire.logged_in(message.totals),
             )
             self.streams[key] = stream
-            self._forget_oldest()
         elif message.sequence > stream.next:
             # Acknowledged by another receiver at the same address, or lost with a
             # predecessor of the sender that used the same spool.
@@ -180,6 +188,7 @@ class ReceiverLink:
         elif _was_resumed(stream.totals, message.totals):
             stream.start_over(message.sequence, acknowledged)
         self._supersede(stream)
+        self._forget_oldest()
         stream.identity = identity
         stream.name = identity.name or _printable(message.payload)
         self._move(stream, peer)
@@ -193,7 +202,8 @@ class ReceiverLink:
         self._owe(stream, ReplyType.WELCOME)
 
     def _supersede(self, run: Stream) -> None:
-        """An earlier run of the same sender can say no goodbye any more."""
+        """An earlier run of the same sender can say no goodbye any more; unless it
+        turns out to be alive."""
         superseded = self._book.enter(run)
         earlier = self.streams.get(superseded) if superseded else None
         if earlier is not None:
@@ -212,7 +222,12 @@ class ReceiverLink:
         self._by_peer[peer] = stream
 
     def _hear(self, stream: Stream, message: Message, now_ns: int) -> None:
+        if stream.has_died:
+            # Its hello was late, not its end.
+            stream.has_died = stream.has_left = False
+            self._supersede(stream)
         stream.heard_ns = now_ns
+        self.streams.move_to_end(stream.key)
         stream.totals = message.totals
         if stream.unacknowledged:
             stream.compare_acknowledged()
@@ -335,15 +350,13 @@ class ReceiverLink:
 
     def _forget_oldest(self) -> None:
         while len(self.streams) > STREAMS_MAX:
-            oldest = min(
-                (
-                    stream
-                    for stream in self.streams.values()
-                    if not stream.is_here and not stream.costs
-                ),
-                key=lambda stream: stream.heard_ns,
-                default=None,
+            # Nearly always the first: a flood of hellos shall cost what hellos cost.
+            forgettable = (
+                stream
+                for stream in self.streams.values()
+                if not stream.is_here and not stream.costs
             )
+            oldest = next(forgettable, None)
             if oldest is None:
                 return
             self._forget(oldest)
@@ -360,4 +373,4 @@ class ReceiverLink:
         del self.streams[stream.key]
         if self._by_peer.get(stream.peer) is stream:
             del self._by_peer[stream.peer]
-        self._book.close(stream, self.streams)
+        self._book.close(stream)

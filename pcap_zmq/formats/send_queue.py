@@ -42,10 +42,13 @@ class Record:
 class Spool(Protocol):
     """First in, first out, on a disk, over restarts; written to by one sender."""
 
-    left: Left | None
-    """What an earlier run left; it is what `take` gives first."""
-    unread_packets: int
-    """On the disk and not taken yet."""
+    @property
+    def left(self) -> Left | None:
+        """What an earlier run left; it is what `take` gives first."""
+
+    @property
+    def unread_packets(self) -> int:
+        """On the disk and not taken yet."""
 
     @property
     def has_unread(self) -> bool:

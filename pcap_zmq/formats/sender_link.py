@@ -129,6 +129,8 @@ class SenderLink:
         """Says goodbye at once, held or not."""
         self._leaving = True
         if self.state is State.UP:
+            # First, so that the goodbye says what will come later, and what will not.
+            self._queue.shelve()
             self._turn_to(State.LEAVING, now_ns)
 
     def abandon(self) -> int:

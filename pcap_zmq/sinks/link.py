@@ -288,11 +288,9 @@ class LinkSink:
                 why = _explain(event, value, self._has_keys)
                 if why not in self._told_failures:
                     self._told_failures.add(why)
-                    logger.warning(
-                        "%s: the handshake failed: %s; packets are held, tries go on",
-                        self.endpoint,
-                        why,
-                    )
+                    # Each reason is a kind of warning of its own.
+                    told = f"{self.endpoint}: the handshake failed: {why}"
+                    logger.warning("%s", f"{told}; packets are held, tries go on")
 
 
 def _explain(event: int, value: int, has_keys: bool) -> str:
@@ -308,7 +306,7 @@ def _explain(event: int, value: int, has_keys: bool) -> str:
         return "the receiver wants keys; give --key and --peer-key"
     if has_keys and event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
         return (
-            "the other end hung up: it is no receiver, or its key is not the one of "
-            "--peer-key"
+            "the other end hung up: it has another key than the one of --peer-key, or "
+            "none, or speaks no ZeroMQ"
         )
-    return "the other end speaks no ZeroMQ"
+    return "the other end speaks no ZeroMQ, or wants keys"

@@ -42,10 +42,12 @@ _EVENTS = sockets.Redial.EVENTS | sum(_FAILURES) | sum(_OPENINGS)
 
 _MISMATCHES = {
     int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH): (
-        "somebody wants to connect without keys, or with keys where there are none"
+        "somebody wants to connect without keys, or with keys where there are none: "
+        "the handshake failed"
     ),
     int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC): (
-        "somebody wants to connect who takes another key for this receiver's"
+        "somebody wants to connect who takes another key for this receiver's: the "
+        "handshake failed"
     ),
 }
 
@@ -172,8 +174,13 @@ class Door:
             if not self._answer():
                 break
         self._note_events(now)
-        for connection in self._connections.gluttons(now.mono_ns):
+        gluttons, mutes = self._connections.look(now.mono_ns)
+        for connection in gluttons:
             self._cut(connection, "a message that does not end")
+        for connection in mutes:
+            # Nobody's fault, perhaps, and nobody's loss.
+            logger.debug("%s says nothing: hung up", connection.who)
+            self._connections.cut(connection)
         if self._redial is not None:
             self._redial.serve(now.mono_ns)
 
@@ -256,7 +263,9 @@ class Door:
         if self._redial is not None:
             self._redial.note(event, now.mono_ns)
         if event in _OPENINGS:
-            leaving = self._connections.opened(value, now.mono_ns)
+            leaving = self._connections.opened(
+                value, now.mono_ns, may_expire=event == zmq.EVENT_ACCEPTED
+            )
             if leaving is not None:
                 self._counters.cut_off += 1
                 logger.warning(
@@ -270,7 +279,7 @@ class Door:
         elif event in _FAILURES:
             self._counters.failed_handshakes += 1
             if value in _MISMATCHES:
-                logger.warning("%s: its handshake failed", _MISMATCHES[value])
+                logger.warning("%s", _MISMATCHES[value])
 
     def _put_out(self) -> None:
         """Whose key is no longer allowed."""
@@ -286,7 +295,8 @@ class Door:
 
     def _dismiss(self, connection: Connection) -> None:
         self._connections.cut(connection)
-        logger.warning("%s is no longer allowed: disconnected", connection.who)
+        # Each is news: a kind of warning of its own.
+        logger.warning("%s", f"{connection.who} is no longer allowed: disconnected")
 
     def _blame(self, connection: Connection, why: object, now: Instant) -> None:
         if self._connections.blame(connection, now.mono_ns):

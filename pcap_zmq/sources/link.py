@@ -35,11 +35,12 @@ MESSAGES_A_TURN = 64
 """So that the output gets its turn however much comes in."""
 
 HEARD_NS = NS_PER_S // 4
-"""A sender hangs up when it has heard the farewell: until then the connection stays,
-since ZeroMQ throws away what was not read when the other end closes."""
+"""So long the connections stay after the last reply: ZeroMQ throws away what was not
+read when the other end closes, and what is acknowledged shall not come again."""
 
-COMPLAINT_NS = 60 * NS_PER_S
-"""Malformed messages are counted always and spoken of this often."""
+SMALL = 8_192
+"""A smaller frame is copied: ZeroMQ keeps the whole buffer of that size, in which it
+was read, for as long as anything of it is held."""
 
 
 class LinkSource:
@@ -71,8 +72,8 @@ class LinkSource:
         self._waiting: deque[EncodedBatch] = deque()
         self._has_announced = False
         self._served_ns = 0
+        self._told_ns = 0
         self._is_stopped = False
-        self._complained_ns: int | None = None
         self._socket = context.socket(zmq.ROUTER)
         try:
             sockets.prepare(self._socket)
@@ -115,6 +116,7 @@ class LinkSource:
                 self._socket.send_multipart(
                     [peer, wire.encode_reply(reply)], zmq.NOBLOCK
                 )
+                self._told_ns = now.mono_ns
             except zmq.ZMQError as error:
                 if error.errno not in {zmq.EHOSTUNREACH, zmq.EAGAIN}:
                     raise
@@ -177,14 +179,17 @@ class LinkSource:
         self._is_stopped = True
 
     def is_exhausted(self) -> bool:
-        """After `stop`; or, once, when every sender has gone and all is written."""
-        if self._waiting:
+        """After `stop`, or, once, when every sender has gone: when all is written, and
+        the senders have had time to hear it."""
+        if self._waiting or self._link.owes_replies():
             return False
         end_ns = self._end_ns()
-        return self._is_stopped or (end_ns is not None and self._served_ns >= end_ns)
+        return end_ns is not None and self._served_ns >= end_ns
 
     def _end_ns(self) -> int | None:
-        """When a receiver that is to leave after its senders may do so."""
+        """When a receiver that is to leave may do so."""
+        if self._is_stopped:
+            return self._told_ns + HEARD_NS if self._link.is_anybody_here() else 0
         left_ns = self._link.all_left_ns() if self._once else None
         return None if left_ns is None else left_ns + HEARD_NS
 
@@ -202,7 +207,9 @@ class LinkSource:
         identity = self._door.identify(frames[0], now)
         if identity is None:
             return True
-        octets: list[Octets] = [frame.buffer for frame in frames]
+        octets: list[Octets] = [
+            frame.buffer if len(frame) > SMALL else frame.bytes for frame in frames
+        ]
         try:
             if inquiry.is_question(octets):
                 question = inquiry.decode_question(octets)
@@ -211,12 +218,12 @@ class LinkSource:
             message = wire.decode_message(octets)
         except UnsupportedVersionError as error:
             self._counters.unsupported_messages += 1
-            self._complain(error, now)
+            logger.warning("a peer sent what is no message of ours: %s", error)
             self._door.blame(frames[0], error, now)
             return True
         except WireError as error:
             self._counters.malformed_messages += 1
-            self._complain(error, now)
+            logger.warning("a peer sent what is no message of ours: %s", error)
             self._door.blame(frames[0], error, now)
             return True
         if identity.is_operator:
@@ -259,9 +266,3 @@ class LinkSource:
         except zmq.ZMQError as error:
             if error.errno not in {zmq.EHOSTUNREACH, zmq.EAGAIN}:
                 raise
-
-    def _complain(self, error: WireError, now: Instant) -> None:
-        since = self._complained_ns
-        if since is None or now.mono_ns >= since + COMPLAINT_NS:
-            self._complained_ns = now.mono_ns
-            logger.warning("a peer sent what is no message of ours: %s", error)

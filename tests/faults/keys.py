@@ -1,11 +1,12 @@
 """What the programs are told about keys: the one place where a world's are made."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import zmq.auth
+import zmq
+
+from pcap_zmq.formats.certificate import Certificate, Role, Secret, encode
 
 RECEIVER, OPERATOR = "receiver", "operator"
 
@@ -34,8 +35,7 @@ class Without:
 
 
 class Keys:
-    """A pair for the receiver, for each sender and for who asks, in files as any ZeroMQ
-    program makes them."""
+    """A pair for the receiver, for each sender and for who asks."""
 
     def __init__(self, directory: Path, senders: Sequence[str]) -> None:
         self._directory = directory / "keys"
@@ -43,13 +43,15 @@ class Keys:
         self._directory.mkdir()
         self._allow.mkdir()
         for name in (RECEIVER, OPERATOR, *senders):
-            role = "operator" if name == OPERATOR else "sender"
-            public, secret = zmq.auth.create_certificates(
-                self._directory, name, metadata={"name": name, "role": role}
-            )
-            Path(secret).chmod(0o600)
+            public, secret = (half.decode() for half in zmq.curve_keypair())
+            role = Role.OPERATOR if name == OPERATOR else Role.SENDER
+            certificate = encode(Certificate(public, None, name, role))
+            (self._directory / f"{name}.key").write_text(certificate)
             if name != RECEIVER:
-                shutil.copy(public, self._allow)
+                (self._allow / f"{name}.key").write_text(certificate)
+            own = self._directory / f"{name}.key_secret"
+            own.touch(0o600)
+            own.write_text(encode(Certificate(public, Secret(secret), name, role)))
 
     def of_receiver(self) -> Sequence[str]:
         return [*self._own(RECEIVER), "--allow", str(self._allow)]

@@ -7,7 +7,7 @@ from tests.faults.world import World
 
 pytestmark = pytest.mark.netns
 
-BUSY = 5 * RATE
+BUSY = 3 * RATE
 """Packets a second at which a kill finds something under way."""
 
 

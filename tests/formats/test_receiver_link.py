@@ -499,6 +499,20 @@ def test_the_longest_unheard_stream_is_forgotten_first() -> None:
     assert stream in desk.link.streams
 
 
+def test_a_stream_that_is_heard_again_is_not_the_longest_unheard() -> None:
+    desk = Desk()
+    desk.greets(A, PEER_A)
+    for number in range(STREAMS_MAX + 10):
+        desk.now_ns += 1
+        stream = StreamId(number.to_bytes(16, "big"), 1)
+        desk.hears(MessageType.HELLO, stream=stream, peer=PEER_B)
+        if number == STREAMS_MAX // 2:
+            desk.hears(MessageType.HEARTBEAT)
+            desk.link.lost(PEER_A)
+    assert A in desk.link.streams
+    assert len(desk.link.streams) == STREAMS_MAX
+
+
 def test_an_earlier_run_is_forgotten_without_the_later_one() -> None:
     desk = Desk()
     desk.greets(StreamId(b"a" * 16, 1), PEER_A)

@@ -118,17 +118,19 @@ def outcome_of(name: str, status: int, said: str) -> Outcome:
 
 def keep(name: str) -> int:
     """Makes seeds of the fewest of the corpus that cover what all of it does, beside
-    the crafted ones; returns how many."""
+    those that stay; returns how many."""
     seeds = catalogue.SEEDS / name
-    crafted, found = BUILD / "crafted" / name, BUILD / "found" / name
-    for directory in (crafted, found):
+    stay, found = BUILD / "stay" / name, BUILD / "found" / name
+    for directory in (stay, found):
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
     pool = corpus_of(name)
     for seed in catalogue.seeds_of(name):
-        destination = pool if seed.name.startswith(FOUND) else crafted
-        shutil.copy(seed, destination / seed.name)
-        shutil.copy(seed, found) if destination is crafted else seed.unlink()
+        if seed.name.startswith(FOUND):
+            seed.replace(pool / seed.name)
+        else:
+            shutil.copy(seed, stay)
+            shutil.copy(seed, found)
     # By edges alone: how often each was passed would keep hundreds.
     merge = [*program_of(name), "-merge=1", "-use_counters=0", *LIMITS]
     subprocess.run(
@@ -138,7 +140,7 @@ def keep(name: str) -> int:
         stderr=subprocess.DEVNULL,
         check=True,
     )
-    new = [path for path in found.iterdir() if not (crafted / path.name).exists()]
+    new = [path for path in found.iterdir() if not (stay / path.name).exists()]
     new.sort(key=lambda path: (path.stat().st_size, path.name))
     # Of too many, short ones and long ones.
     kept = new[:: -(-len(new) // FOUND_MAX) or 1]
@@ -175,7 +177,7 @@ def main() -> int:
         parser.error("clang is missing: sh scripts/system-packages --with clang")
     if arguments.keep:
         for name in names:
-            print(f"{name}: {keep(name)} seeds beside the crafted ones", flush=True)
+            print(f"{name}: {keep(name)} seeds beside those that stay", flush=True)
         return 0
     print(HEADINGS, flush=True)
     outcomes = list[Outcome]()

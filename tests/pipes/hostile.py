@@ -30,12 +30,29 @@ def connect(port: int, source: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), PATIENCE_S, (source, 0))
 
 
-def say(port: int, octets: bytes) -> None:
-    """Sends something and waits for the other end to hang up."""
-    with connect(port) as connection, contextlib.suppress(ConnectionError):
-        connection.sendall(octets)
-        while connection.recv(1 << 16):
-            pass
+def say(port: int, *sayings: bytes, greeting: bool = False) -> None:
+    """Says each on a connection of its own, and waits until the other end has hung up
+    on all. greeting: as a ZeroMQ peer that has shaken hands."""
+    with contextlib.ExitStack() as opened:
+        connections = [opened.enter_context(connect(port)) for _ in sayings]
+        for connection, octets in zip(connections, sayings, strict=True):
+            with contextlib.suppress(ConnectionError):
+                if greeting:
+                    shake(connection)
+                connection.sendall(octets)
+        for connection in connections:
+            with contextlib.suppress(ConnectionError):
+                while connection.recv(1 << 16):
+                    pass
+
+
+def shake(connection: socket.socket) -> None:
+    """The whole handshake of a peer without keys; the other end may have others."""
+    connection.sendall(GREETING + READY)
+    heard = b""
+    # libzmq takes what comes before its own READY for a broken handshake.
+    while b"READY" not in heard and (octets := connection.recv(1 << 10)):
+        heard += octets
 
 
 def scan(port: int) -> None:
@@ -61,22 +78,21 @@ def speak_http(port: int) -> None:
 def make_noise(port: int) -> None:
     """Seeded, so that what fails once fails again."""
     random = Random(port)  # noqa: S311
-    for _ in range(20):
-        say(port, random.randbytes(random.randrange(1, 5_000)))
+    say(port, *(random.randbytes(random.randrange(1, 5_000)) for _ in range(50)))
 
 
 def make_noise_after_the_greeting(port: int) -> None:
     random = Random(port)  # noqa: S311
-    for start in (GREETING, GREETING + READY):
-        for _ in range(10):
-            say(port, start + random.randbytes(random.randrange(1, 5_000)))
+    noises = [random.randbytes(random.randrange(1, 5_000)) for _ in range(50)]
+    say(port, *(GREETING + noise for noise in noises))
+    say(port, *noises, greeting=True)
 
 
 def send_an_endless_message(port: int) -> None:
     """Frames that each announce another, until the other end hangs up."""
     frame = b"\x03" + struct.pack(">Q", MEBIBYTE) + bytes(MEBIBYTE)
     with connect(port) as connection, contextlib.suppress(ConnectionError):
-        connection.sendall(GREETING + READY)
+        shake(connection)
         # Bounded, so that a receiver that takes it all fails us in the end.
         for _ in range(4_096):
             connection.sendall(frame)
@@ -84,8 +100,9 @@ def send_an_endless_message(port: int) -> None:
 
 def send_a_giant_frame(port: int) -> None:
     """Announced only: nobody needs to send a frame that is refused by its length."""
-    for length in (wire.CUT_OFF + 1, 1 << 40, (1 << 63) - 1):
-        say(port, GREETING + READY + b"\x02" + struct.pack(">Q", length) + b"x")
+    lengths = (wire.CUT_OFF + 1, 1 << 40, (1 << 63) - 1)
+    heads = [b"\x02" + struct.pack(">Q", length) + b"x" for length in lengths]
+    say(port, *heads, greeting=True)
 
 
 def client(
@@ -121,22 +138,30 @@ class Insider:
         self._send([(header, payload)] * 500, port)
 
     def send_broken_batches(self, port: int) -> None:
-        """Numbered as they should be, with nothing in them that is a packet."""
+        """Each when the one before was acknowledged, with no packet in any of them,
+        until the receiver has had enough."""
         stream = StreamId(b"y" * 16, 1)
         hello = Message(MessageType.HELLO, stream, 1, linktype=RAW, payload=b"gw1")
-        messages = [tuple(map(bytes, wire.encode_message(hello)))]
-        for sequence in range(1, 100):
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        dealer = client(context, port, self._own, self._server)
+        dealer.setsockopt(zmq.SNDTIMEO, int(PATIENCE_S * 1_000))
+        dealer.send_multipart(wire.encode_message(hello))
+        # It is welcome, and then cut off: no more is heard for some time.
+        while dealer.poll(1_500):
+            written = wire.decode_reply(list(dealer.recv_multipart())).written
             broken = Message(
                 MessageType.BATCH,
                 stream,
-                sequence,
+                written + 1,
                 linktype=RAW,
                 count=7,
                 raw_length=100,
                 payload=b"\xff" * 100,
             )
-            messages.append(tuple(map(bytes, wire.encode_message(broken))))
-        self._send(messages, port)
+            with contextlib.suppress(zmq.Again):
+                dealer.send_multipart(wire.encode_message(broken), zmq.NOBLOCK)
+        dealer.close(0)
+        context.term()
 
     def claim_streams(self, port: int, senders: list[StreamId]) -> None:
         """Says hello by the ids of others, and goodbye, and sends for them."""

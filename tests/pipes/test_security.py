@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -12,48 +11,17 @@ from typing import Any
 import pytest
 import zmq
 
-from pcap_zmq.formats.certificate import Certificate, Role
+from pcap_zmq.formats.certificate import Role
 from pcap_zmq.formats.wire import StreamId
-from pcap_zmq.keys import make_pair, read_own
 from testbed.waiting import wait_until
 from tests.pipes import hostile, packets
+from tests.pipes.guarded import Feed, Keys, receive
 from tests.pipes.hostile import Attack, Insider
-from tests.pipes.tools import BIN, PATIENCE_S, Tool, Tools, Totals
+from tests.pipes.tools import BIN, PATIENCE_S, Tools, Totals
 
 BEFORE, AFTER = range(2_000), range(2_000, 6_000)
 CUT_WITHIN_S = 2.0
 """And as much again for a machine that does much else."""
-
-
-class Keys:
-    """A receiver's, and those of senders."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.allow = directory / "allow"
-        self.allow.mkdir()
-        self.receiver = self.make("ids")
-
-    def make(self, name: str, role: Role = Role.SENDER) -> Certificate:
-        return read_own(make_pair(self.directory, name, role)[1])
-
-    def admit(self, name: str, role: Role = Role.SENDER) -> Certificate:
-        own = self.make(name, role)
-        self.let_in(name)
-        return own
-
-    def let_in(self, name: str) -> None:
-        # As one should: a copy that is half there would be a broken file.
-        shutil.copy(self.directory / f"{name}.key", self.allow / "new")
-        (self.allow / "new").rename(self.allow / f"{name}.key")
-
-    def of_receiver(self) -> list[str | Path]:
-        secret = self.directory / "ids.key_secret"
-        return ["--key", secret, "--allow", self.allow]
-
-    def of(self, name: str) -> list[str | Path]:
-        secret = self.directory / f"{name}.key_secret"
-        return ["--key", secret, "--peer-key", self.directory / "ids.key"]
 
 
 @pytest.fixture
@@ -62,54 +30,14 @@ def keys(tmp_path: Path) -> Keys:
     return Keys(tmp_path / "keys")
 
 
-class Feed:
-    """A sender that gets packets as the test goes on, and the file they end up in."""
-
-    def __init__(
-        self,
-        tools: Tools,
-        directory: Path,
-        receiver: Tool,
-        endpoint: str,
-        *options: str | Path,
-    ) -> None:
-        self._receiver = receiver
-        self._output = directory / "out.pcap"
-        self._expected = packets.header()
-        self.port = int(endpoint.rpartition(":")[2])
-        self.sender = tools.send("-", endpoint, *options, stdin=subprocess.PIPE)
-        self.sender.stdin.write(self._expected)
-
-    def feed(self, numbers: range) -> None:
-        """More packets, which have arrived when this returns."""
-        self.give(numbers)
-        wait_until(self.has_arrived, PATIENCE_S, f"packets {numbers}")
-
-    def give(self, numbers: range) -> None:
-        octets = packets.records(numbers)
-        self._expected += octets
-        self.sender.stdin.write(octets)
-        self.sender.stdin.flush()
-
-    def has_arrived(self) -> bool:
-        if not self._output.exists():
-            return False
-        return self._output.stat().st_size >= len(self._expected)
-
-    def finish(self) -> tuple[Totals, Totals]:
-        """The sender's and the receiver's; every octet has arrived, and once."""
-        self.sender.stdin.close()
-        sent, received = self.sender.finish(), self._receiver.stop()
-        assert self._output.read_bytes() == self._expected
-        return sent, received
-
-
-def receive(tools: Tools, directory: Path, *options: str | Path) -> tuple[Tool, str]:
-    return tools.receive_on_tcp(f"file:{directory / 'out.pcap'}", *options)
+@pytest.fixture
+def insider(keys: Keys) -> Insider:
+    """Allowed from the beginning of `secured`."""
+    return Insider(keys.admit("insider"), keys.receiver.public)
 
 
 @pytest.fixture
-def secured(tools: Tools, tmp_path: Path, keys: Keys) -> Feed:
+def secured(tools: Tools, tmp_path: Path, keys: Keys, insider: Insider) -> Feed:
     keys.admit("gw1")
     receiver, endpoint = receive(tools, tmp_path, *keys.of_receiver())
     return Feed(tools, tmp_path, receiver, endpoint, *keys.of("gw1"))
@@ -167,29 +95,27 @@ def test_strangers_do_not_disturb_a_sender_without_keys(
     "deed", ["flood_with_nonsense", "flood_with_batches", "send_a_giant"]
 )
 def test_an_insider_does_not_disturb_a_sender(
-    secured: Feed, keys: Keys, deed: str
+    secured: Feed, insider: Insider, deed: str
 ) -> None:
-    insider = Insider(keys.admit("insider"), keys.receiver.public)
     _, received = withstand(secured, getattr(insider, deed))
     assert received["received"] == 6_500
+    assert "refused" not in received.line
     if deed == "flood_with_nonsense":
         assert received["cut off"] >= 1
 
 
-def test_who_sends_broken_batches_is_cut_off(secured: Feed, keys: Keys) -> None:
-    insider = Insider(keys.admit("insider"), keys.receiver.public)
+def test_who_sends_broken_batches_is_cut_off(secured: Feed, insider: Insider) -> None:
     _, received = withstand(secured, insider.send_broken_batches)
     assert received["cut off"] >= 1
     assert received["dropped"] == received.dropped["malformed"] > 0
 
 
 def test_nobody_takes_over_what_is_anothers(
-    tools: Tools, tmp_path: Path, keys: Keys
+    tools: Tools, tmp_path: Path, keys: Keys, insider: Insider
 ) -> None:
     """By the ids that the other uses, which are no secret among insiders."""
     keys.admit("gw1")
     keys.admit("boss", Role.OPERATOR)
-    insider = Insider(keys.admit("insider"), keys.receiver.public)
     receiver, endpoint = receive(tools, tmp_path, *keys.of_receiver())
     feed = Feed(tools, tmp_path, receiver, endpoint, *keys.of("gw1"))
     feed.feed(BEFORE)
@@ -312,7 +238,7 @@ def test_who_takes_another_for_the_receiver_is_told_so(
     options = [*keys.of("gw1")[:-1], keys.directory / "other.key"]
     feed = Feed(tools, tmp_path, receiver, endpoint, *options)
     feed.give(BEFORE)
-    feed.sender.wait_to_say("its key is not the one of --peer-key")
+    feed.sender.wait_to_say("it has another key than the one of --peer-key")
     receiver.wait_to_say("takes another key for this receiver's")
     assert not feed.has_arrived()
 

@@ -431,7 +431,7 @@ def test_frames_that_are_no_message_are_counted_and_others_go_on(
     assert counters.received == 100
 
 
-def test_a_peer_that_talks_nonsense_is_complained_of_once(
+def test_a_peer_that_talks_nonsense_is_complained_of_in_one_kind_of_words(
     bench: Bench,
     make_socket: SocketFactory,
     address: str,
@@ -446,7 +446,8 @@ def test_a_peer_that_talks_nonsense_is_complained_of_once(
         bench.until(
             lambda: bench.received[source].malformed_messages == 50, "the nonsense"
         )
-    assert count_said(caplog, "no message of ours") == 1
+    assert len({record.msg for record in caplog.records}) == 1
+    assert "no message of ours" in caplog.text
 
 
 def test_a_message_of_another_version_is_counted_as_that(

@@ -434,6 +434,15 @@ def test_a_write_that_stops_half_way_leaves_nothing_behind(
     assert taken(spool) == list(range(6))
 
 
+def test_a_first_write_that_fails_leaves_no_segment(case: Case) -> None:
+    spool = case.open(64 * MIB)
+    with file_size_limit(2000):
+        assert put(spool, range(2), 5000) == 0
+    assert case.segments() == []
+    assert not spool.has_unread
+    assert spool.used_bytes == 0
+
+
 def test_a_segment_that_cannot_be_made_is_made_later(case: Case) -> None:
     """Something else has its name."""
     spool = case.open(SMALL)
@@ -645,3 +654,13 @@ def test_the_segment_header_is_all_that_an_empty_segment_has(case: Case) -> None
     again = case.open()
     assert case.segments() == []
     assert not again.has_unread
+
+
+def test_a_goodbye_says_what_is_kept_for_later(world: SpoolWorld) -> None:
+    send(world, 3)
+    world.link.leave_now(world.now_ns)
+    goodbye = world.link.outgoing(world.now_ns)
+    assert goodbye is not None
+    assert goodbye.type is wire.MessageType.GOODBYE
+    totals = wire.decode_totals(goodbye.totals)
+    assert (totals.held, totals.spooled) == (6, 6)

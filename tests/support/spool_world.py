@@ -150,9 +150,13 @@ class SpoolWorld:
             RAW,
             self._queue_bytes,
             self.counters,
-            lambda: wire.encode_totals(self.counters, self.link.held_packets),
+            self._encode_totals,
             self.spool,
         )
+
+    def _encode_totals(self) -> bytes:
+        held, shelved = self.link.held_packets, self.link.shelved_packets
+        return wire.encode_totals(self.counters, held, shelved)
 
     # The network.
 

@@ -1,5 +1,4 @@
-"""The seeds that people thought of, by target; those that a fuzzer found lie beside
-them."""
+"""The seeds that people thought of, by target; others lie beside them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +7,12 @@ from tests.fuzz.crafted import files, links, messages, packets
 from tests.fuzz.crafted.common import Seeds
 from tests.fuzz.crafted.packets import LONG
 
-__all__ = ["CRAFTED", "FOUND", "LONG", "write"]
+__all__ = ["CRAFTED", "FOUND", "LONG", "MENDED", "is_crafted", "write"]
 
 FOUND = "found-"
-"""How the names of those begin that a fuzzer found."""
+"""How the names of those begin that a fuzzer found: others may take their place."""
+MENDED = "mended-"
+"""How the names of those begin at which something was wrong once: they stay."""
 
 CRAFTED: dict[str, Callable[[], Seeds]] = {
     make.__name__: make
@@ -27,11 +28,16 @@ CRAFTED: dict[str, Callable[[], Seeds]] = {
 }
 
 
+def is_crafted(seed_name: str) -> bool:
+    """Rather than found or mended."""
+    return not seed_name.startswith((FOUND, MENDED))
+
+
 def write(name: str, directory: Path) -> None:
     """Replaces what was crafted there before."""
     directory.mkdir(parents=True, exist_ok=True)
     for seed in directory.iterdir():
-        if not seed.name.startswith(FOUND):
+        if is_crafted(seed.name):
             seed.unlink()
     for seed_name, octets in CRAFTED[name]():
         (directory / seed_name).write_bytes(octets)

@@ -48,6 +48,11 @@ def certificate() -> Seeds:
     yield "public", encode(Certificate(public, name="gateway")).encode()
     yield "secret", encode(whole).encode()
     yield "other-quotes", f"curve\n  public-key = '{public}'\n".encode()
+    long_role = b"\n    role = " + b"r" * 1_000
+    yield (
+        "long-role",
+        encode(whole).encode().replace(b"metadata", b"metadata" + long_role),
+    )
     yield "without-a-key", b"metadata\n    name = x\n"
     yield "twice", f'curve\n  public-key="{public}"\n'.encode() * 2
     yield (

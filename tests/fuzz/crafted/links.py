@@ -64,6 +64,9 @@ def receiver_link() -> Seeds:
         here + say(batch) + say(hello, peer=1, start=1) + bytes([speak]),
     )
     yield "two-streams-on-a-connection", here + say(hello, sender=1) + say(batch)
+    # The first stream comes back, and the second one moves on.
+    swapped = here + say(hello, sender=1) + say(hello) + say(hello, sender=1, peer=1)
+    yield "a-connection-changes-hands", swapped + say(batch) + bytes([speak])
     moved = here + say(batch) + say(hello, peer=1) + bytes([speak])
     yield "moved", moved + say(batch) + say(batch, peer=1) + bytes([write, 2, speak])
     yield "silence", here + bytes([wait, 4, speak]) + say(heartbeat) + bytes([speak])

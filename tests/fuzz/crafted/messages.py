@@ -90,6 +90,10 @@ def status() -> Seeds:
     yield "state-of-other-types", b"\1" + body.replace(b"900", b"9.5")
     yield "state-of-large-numbers", b"\1" + body.replace(b":900", b":" + b"9" * 400)
     yield "state-of-escapes", b"\1" + body.replace(b"gateway", b"\\u001b[2J\\ud800")
+    yield (
+        "state-of-strange-names",
+        b"\1" + body.replace(b'"received":920', b'"\x7f":9.5'),
+    )
     yield "state-nested", b"\1" + b"[" * 3_000
 
 

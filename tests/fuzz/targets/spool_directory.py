@@ -19,10 +19,10 @@ from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.wire import NO_TOTALS, StreamId
 from pcap_zmq.packet import EncodedBatch
 from pcap_zmq.sinks.spool import SEGMENTS, FileSpool
+from tests.fuzz.memory import MEMORY
 from tests.fuzz.octets import Front
 
 STREAM = StreamId(bytes(16), 1)
-MEMORY = Path("/dev/shm")  # noqa: S108  # private directories in it
 BATCHES_MAX = 12
 RECORDS_MAX = 100
 SEGMENT_BYTES = 300

@@ -11,10 +11,10 @@ from pathlib import Path
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.formats.spool_state import carry_over
 from pcap_zmq.sinks.spool import FileSpool
+from tests.fuzz.memory import MEMORY
 from tests.fuzz.octets import Front
 from tests.fuzz.targets.sender_link import STREAM, Case
 
-MEMORY = Path("/dev/shm")  # noqa: S108  # private directories in it
 SPOOL_BYTES = 16_000
 
 
