@@ -51,6 +51,9 @@ second."""
 RESERVE = 256
 """Descriptors left for everything that is no connection."""
 
+AHEAD = 4
+"""Times the bound that may be open for a moment in a flood, where the system allows."""
+
 CONNECTIONS_MIN = 16
 
 # linux/tcp.h, struct tcp_info.
@@ -238,7 +241,8 @@ def make_room(maximum: int) -> int:
     many connections fit below it, at most `maximum`. Raises ConfigError where hardly
     any do."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(soft, min(hard, maximum + RESERVE))
+    # ZeroMQ accepts in a thread of its own: in a flood it is ahead of us.
+    wanted = max(soft, min(hard, AHEAD * maximum + RESERVE))
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     room = min(maximum, wanted - RESERVE)
     if room < CONNECTIONS_MIN:

@@ -11,6 +11,7 @@ import pytest
 
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.connections import (
+    AHEAD,
     CONNECTIONS_MIN,
     LOOK_NS,
     LOOKS,
@@ -294,9 +295,9 @@ def limit() -> Iterator[None]:
 def test_room_is_made_for_as_many_as_are_wanted() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
-    wanted = min(2_000, hard - RESERVE)
-    assert make_room(wanted) == wanted
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == wanted + RESERVE
+    assert make_room(1_000) == 1_000
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert soft == min(hard, AHEAD * 1_000 + RESERVE)
 
 
 def in_a_child(hard: int, wanted: int) -> int:

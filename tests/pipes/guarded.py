@@ -59,6 +59,7 @@ class Feed:
         self.port = int(endpoint.rpartition(":")[2])
         self.sender = tools.send("-", endpoint, *options, stdin=subprocess.PIPE)
         self.sender.stdin.write(self._expected)
+        self.sender.stdin.flush()
 
     def feed(self, numbers: range) -> None:
         """More packets, which have arrived when this returns."""

@@ -132,7 +132,7 @@ def test_a_fifo_that_cannot_be_replaced_still_serves_reader_after_reader(
     sender.finish()
     receiver.finish()
     assert packets.numbers(stream) + packets.numbers(rest) == list(MANY)
-    assert receiver.said().count("cannot be replaced") == 1
+    assert "cannot be replaced" in receiver.said()
 
 
 @pytest.mark.parametrize("resets", [[1], [100_000, 1_000_000, 333, 500_001, 64]])
