@@ -99,6 +99,8 @@ class Demo:
         self._directory = directory
         self._tool = tool
         self._fifo = directory / "packets.fifo"
+        self._gateway, self._ids = directory / "gateway", directory / "ids"
+        self._allow = str(directory / "ids" / "allow")
         self._suricata: Suricata | None = None
         self._programs: list[Program] = []
         self._started = time.monotonic()
@@ -110,6 +112,9 @@ class Demo:
         for argv, text in rules.log_commands(GROUP, tool=self._tool):
             show("gateway", argv, text)
         rules.log_packets(self._network["gateway"], GROUP, tool=self._tool)
+
+        step("Keys: each end knows the other, and nobody else reads or sends packets")
+        self._make_keys()
 
         step("The IDS host: an IDS that reads a FIFO, and the receiver that fills it")
         show("ids", ["mkfifo", str(self._fifo)])
@@ -125,16 +130,25 @@ class Demo:
             # Suricata heeds nothing else while it waits in open(2) for a writer.
             ids.process.kill()
 
+    def _make_keys(self) -> None:
+        """On each host its own. The hosts share a disk here, which saves the copying of
+        the IDS host's public half."""
+        for host, directory in (("gateway", self._gateway), ("ids", self._ids)):
+            self._run(host, ["pcap-zmq", "keygen", "--name", host, str(directory)])
+        self._run("ids", ["mkdir", self._allow])
+        self._run("ids", ["cp", str(self._gateway / "gateway.key"), self._allow])
+
     def _feed(self, ids: Program) -> None:
-        receiver = self._start(
-            "ids", ["pcap-zmq-recv", "--once", f"tcp://0.0.0.0:{PORT}", str(self._fifo)]
-        )
+        ids_keys = ["--key", str(self._ids / "ids.key_secret"), "--allow", self._allow]
+        way_out = [f"tcp://0.0.0.0:{PORT}", str(self._fifo)]
+        receiver = self._start("ids", ["pcap-zmq-recv", "--once", *ids_keys, *way_out])
 
         step("The gateway: the sender reads the group and connects to the IDS host")
+        own_key, ids_key = self._gateway / "gateway.key_secret", self._ids / "ids.key"
+        options = ["--key", str(own_key), "--peer-key", str(ids_key)]
+        options += ["--low-watermark", LOW_WATERMARK]
         way = [f"nflog:{GROUP}", f"tcp://{IDS_ADDRESS}:{PORT}"]
-        sender = self._start(
-            "gateway", ["pcap-zmq-send", "--low-watermark", LOW_WATERMARK, *way]
-        )
+        sender = self._start("gateway", ["pcap-zmq-send", *options, *way])
         gateway = self._network["gateway"]
         self._await(lambda: rules.is_read(gateway, GROUP), "a reader of the group")
 
@@ -201,12 +215,14 @@ class Demo:
             process = self._network.popen(argv, stdout=output, stderr=subprocess.STDOUT)
         return self._remember(Program(argv[0], process, log))
 
+    def _run(self, host: str, argv: list[str]) -> None:
+        """To its end."""
+        show(host, argv)
+        self._network[host].run([find(argv[0]), *argv[1:]])
+
     def _start(self, host: str, argv: list[str]) -> Program:
         show(host, argv)
-        beside_us = str(Path(sys.executable).parent)
-        path = shutil.which(argv[0], path=os.pathsep.join([beside_us, SEARCH_PATH]))
-        if path is None:
-            raise DemoError(f"{argv[0]} is not installed; try: make demo")
+        path = find(argv[0])
         log = self._directory / f"{argv[0]}.log"
         with log.open("w") as output:
             process = self._network[host].popen(
@@ -261,6 +277,15 @@ class Demo:
             raise DemoError(f"{ids.name} did not find all that was to be found")
         took_s = time.monotonic() - self._started
         say(f"\nAll {seen} packets arrived, in {took_s:.0f} s. Nothing is left behind.")
+
+
+def find(command: str) -> str:
+    """Where a command is, ours included."""
+    beside_us = str(Path(sys.executable).parent)
+    path = shutil.which(command, path=os.pathsep.join([beside_us, SEARCH_PATH]))
+    if path is None:
+        raise DemoError(f"{command} is not installed; try: make demo")
+    return path
 
 
 def has_open(program: Program, path: Path) -> bool:

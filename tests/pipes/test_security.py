@@ -205,6 +205,24 @@ def test_a_sender_that_listens_has_keys_all_the_same(
     assert "somebody else" not in receiver.said()
 
 
+def test_a_receiver_that_connects_tries_again_after_a_handshake_that_failed(
+    tools: Tools, tmp_path: Path, keys: Keys
+) -> None:
+    """ZeroMQ by itself would not."""
+    keys.admit("gw1")
+    packets.write(tmp_path / "in.pcap", BEFORE)
+    endpoint, output = f"ipc://{tmp_path}/link", tmp_path / "out.pcap"
+    without = tools.send(tmp_path / "in.pcap", endpoint, "--bind")
+    receiver = tools.receive(
+        endpoint, f"file:{output}", "--connect", "--once", *keys.of_receiver()
+    )
+    without.wait_to_say("keys")
+    without.kill()
+    tools.send(tmp_path / "in.pcap", endpoint, "--bind", *keys.of("gw1")).finish()
+    receiver.finish()
+    assert output.read_bytes() == (tmp_path / "in.pcap").read_bytes()
+
+
 # What a sender says when it is not let in.
 
 

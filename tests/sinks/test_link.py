@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from pcap_zmq.clock import SystemClock
-from pcap_zmq.connections import Connections
+from pcap_zmq.connections import MALFORMED_MAX, Connections
 from pcap_zmq.counters import ReceiverCounters, SenderCounters
 from pcap_zmq.errors import ConfigError, TransportError
 from pcap_zmq.formats import wire
@@ -415,11 +415,13 @@ def test_frames_that_are_no_message_are_counted_and_others_go_on(
 ) -> None:
     source = bench.source(any_address)
     sink = bench.sink(source.address)
-    stranger = make_socket(zmq.DEALER)
-    stranger.connect(source.address)
+    # As many as it takes for none of them to be cut off.
+    strangers = [make_socket(zmq.DEALER) for _ in range(10)]
+    for stranger in strangers:
+        stranger.connect(source.address)
     random = Random(1)  # noqa: S311
     for number in range(100):
-        stranger.send_multipart(garbage(random))
+        strangers[number % 10].send_multipart(garbage(random))
         assert sink.offer(batch_of(range(number, number + 1)), bench.now)
     counters = bench.received[source]
     bench.until(
@@ -441,10 +443,11 @@ def test_a_peer_that_talks_nonsense_is_complained_of_in_one_kind_of_words(
     stranger = make_socket(zmq.DEALER)
     stranger.connect(address)
     with caplog.at_level(logging.WARNING):
-        for _ in range(50):
+        for _ in range(MALFORMED_MAX):
             stranger.send(b"nonsense")
         bench.until(
-            lambda: bench.received[source].malformed_messages == 50, "the nonsense"
+            lambda: bench.received[source].malformed_messages == MALFORMED_MAX,
+            "the nonsense",
         )
     assert len({record.msg for record in caplog.records}) == 1
     assert "no message of ours" in caplog.text

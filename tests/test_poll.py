@@ -1,0 +1,49 @@
+"""Signals to a loop that waits: seen once each, and none hides another."""
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from pcap_zmq.poll import Stop
+
+
+@pytest.fixture
+def stop() -> Iterator[Stop]:
+    """One that takes this process's signals."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    wakeup = signal.set_wakeup_fd(-1)
+    stop = Stop()
+    stop.install()
+    stop.heed_hangup()
+    yield stop
+    signal.set_wakeup_fd(wakeup)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def is_awake(stop: Stop) -> bool:
+    """Whether a loop that watches it would have a turn."""
+    return bool(select.select([stop.watch().pollable], [], [], 0)[0])
+
+
+def test_nothing_came(stop: Stop) -> None:
+    assert (stop.take_hangup(), stop.is_set, is_awake(stop)) == (False, False, False)
+
+
+def test_a_hangup_is_taken_once_and_wakes_once(stop: Stop) -> None:
+    os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert (stop.is_set, is_awake(stop)) == (False, True)
+    assert [stop.take_hangup(), stop.take_hangup()] == [True, False]
+    assert not is_awake(stop)
+
+
+def test_a_stop_that_came_with_a_hangup_still_wakes(stop: Stop) -> None:
+    os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.take_hangup()
+    assert (stop.is_set, is_awake(stop)) == (True, True)
