@@ -97,12 +97,12 @@ def _round(load: Load, picked: list[Fault], hold_s: float) -> None:
     names = ", ".join(fault.name for fault in picked)
     print(f"{time.strftime('%T')} {hold_s:4.1f} s of {names}", end="", flush=True)
     load.begin()
-    undos = [fault.begin() for fault in picked]
+    undos = [(fault, fault.begin()) for fault in picked]
     until = time.monotonic() + hold_s
     wait_until(
         lambda: time.monotonic() >= until, hold_s + 1, "the fault to have passed"
     )
-    for undo in undos:
+    for _, undo in sorted(undos, key=lambda pair: pair[0].waits):
         undo()
     seconds = load.heal()
     print(f": healed in {seconds:.1f} s", flush=True)

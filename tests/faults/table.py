@@ -32,6 +32,8 @@ class Fault:
     name: str
     touches: frozenset[str]
     begin: Callable[[], Undo]
+    waits: bool = False
+    """Its end waits for packets to come out, so other faults have to be over."""
 
 
 def table(load: Load, random: Random) -> list[Fault]:
@@ -61,16 +63,20 @@ def table(load: Load, random: Random) -> list[Fault]:
                 {name, RECEIVER, IDS, cable},
                 partial(_overrun, load, name),
             ),
-            _fault(f"crowd on {name}", {RECEIVER, cable}, partial(_crowd, load, name)),
-            _fault(f"churn on {name}", {RECEIVER, cable}, partial(_churn, load, name)),
-            _fault(f"disk full for {name}", {DISK, cable}, partial(_fill, load, name)),
-            _fault(f"flood on {name}", {RECEIVER, cable}, partial(_flood, load, name)),
+            _swarms(f"crowd on {name}", {RECEIVER, cable}, partial(_crowd, load, name)),
+            _swarms(f"churn on {name}", {RECEIVER, cable}, partial(_churn, load, name)),
+            _swarms(f"disk full for {name}", {DISK, cable}, partial(_fill, load, name)),
+            _swarms(f"flood on {name}", {RECEIVER, cable}, partial(_flood, load, name)),
         ]
     return found
 
 
 def _fault(name: str, touches: set[str], begin: Callable[[], Undo]) -> Fault:
     return Fault(name, frozenset(touches), begin)
+
+
+def _swarms(name: str, touches: set[str], begin: Callable[[], Undo]) -> Fault:
+    return Fault(name, frozenset(touches), begin, waits=True)
 
 
 def _kill_receiver(load: Load) -> Undo:
