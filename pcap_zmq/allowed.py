@@ -5,6 +5,7 @@ the moment changes nothing for the directory, and for a file means that it is no
 a certificate that is broken must not go on letting somebody in.
 """
 
+import errno
 import logging
 import os
 import stat
@@ -60,8 +61,9 @@ class AllowList:
                 if isinstance(error, PermissionError)
                 else KeyFileError
             )
+            hint = "; whoever runs this (--user) has to" * (error.errno == errno.EACCES)
             raise kind(
-                f"--allow {directory} cannot be read: {error.strerror}"
+                f"--allow {directory} cannot be read: {error.strerror}{hint}"
             ) from error
         self._read(files)
         if not self.people:

@@ -21,8 +21,11 @@ class Report(Protocol):
     def since_last(self, seconds: float) -> str:
         """What has happened in the time since the last call."""
 
+    def status(self) -> str:
+        """Where things stand, in a few words."""
+
     def totals(self) -> str:
-        """What has happened altogether."""
+        """What has happened altogether, for people."""
 
     def numbers(self) -> dict[str, object]:
         """The same for machines: counters by their names."""

@@ -30,7 +30,11 @@ ONLY_IN = {
     ),
     "nflog_ffi.socket": ("pcap_zmq.sources.nflog", "nflog_ffi."),
     "nflog_ffi.errors": ("pcap_zmq.sources.nflog", "nflog_ffi."),
-    "nflog_ffi.limits": ("pcap_zmq.options", "pcap_zmq.tools.send", "nflog_ffi."),
+    "nflog_ffi.limits": (
+        "pcap_zmq.options",
+        "pcap_zmq.tools.send_config",
+        "nflog_ffi.",
+    ),
     "nflog_ffi._nflog": ("nflog_ffi.",),
     "pcap_ffi._pcap": ("pcap_ffi.",),
     "linux_ffi": ("pcap_zmq.privileges", "pcap_zmq.sockets", "linux_ffi."),
@@ -72,7 +76,7 @@ ONLY_IN = {
         "pcap_zmq.metrics.statsd",
         "pcap_zmq.supervisor",
         "pcap_zmq.tools.keygen",
-        "pcap_zmq.tools.send",
+        "pcap_zmq.tools.send_config",
     ),
     "pwd": ("pcap_zmq.doctor.look.rights", "pcap_zmq.privileges"),
     # Whatever it loads by name is not seen here: so only these two.

@@ -24,6 +24,9 @@ class Said:
         self.seconds.append(seconds)
         return "a line"
 
+    def status(self) -> str:
+        return "the status"
+
     def totals(self) -> str:
         return "the totals"
 

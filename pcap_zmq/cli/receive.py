@@ -81,7 +81,8 @@ def receive(address: str, output: str, **flags: Any) -> None:
 
 def _make(address: str, output: str, flags: dict[str, Any]) -> "Receive":
     # Here, so that --help does not load ZeroMQ.
-    from pcap_zmq.tools.receive import Receive, ReceiveConfig
+    from pcap_zmq.tools.receive import Receive
+    from pcap_zmq.tools.receive_config import ReceiveConfig
 
     return Receive(
         ReceiveConfig(

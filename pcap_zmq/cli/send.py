@@ -21,7 +21,8 @@ from pcap_zmq.cli.options import (
 from pcap_zmq.cli.running import run
 
 if TYPE_CHECKING:
-    from pcap_zmq.tools.send import Send, SourceOptions
+    from pcap_zmq.tools.send import Send
+    from pcap_zmq.tools.send_config import SourceOptions
 
 NFLOG_PREFIX = "nflog:"
 PCAP_PREFIX = "pcap:"
@@ -140,7 +141,8 @@ def send(source: str, endpoint: str, **flags: Any) -> None:
 def _make(source: str, endpoint: str, flags: dict[str, Any]) -> "Send":
     # Here, so that --help does not load ZeroMQ.
     from pcap_zmq.formats.codec import Codec
-    from pcap_zmq.tools.send import NflogOptions, SavefileOptions, Send, SendConfig
+    from pcap_zmq.tools.send import Send
+    from pcap_zmq.tools.send_config import NflogOptions, SavefileOptions, SendConfig
 
     nflog = {
         "snaplen": flags.pop("snaplen"),

@@ -1,171 +1,53 @@
 """The sending tool: NFLOG groups or a savefile to one receiver."""
 
 import logging
-import socket
 import uuid
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeAlias
 
 import zmq
 
-from nflog_ffi import limits
-from pcap_ffi import keep_freed_memory
-from pcap_zmq import logs, options, sockets
-from pcap_zmq.clock import SystemClock
+from pcap_zmq import sockets
 from pcap_zmq.counters import Reason, SenderCounters
-from pcap_zmq.errors import ConfigError
 from pcap_zmq.formats import wire
-from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.sender_link import SenderLink
 from pcap_zmq.formats.spool_state import carry_over
 from pcap_zmq.formats.wire import StreamId
-from pcap_zmq.metrics.exporters import Exporters, ExportOptions
+from pcap_zmq.metrics.exporters import Exporters
 from pcap_zmq.metrics.sender import SenderObserver, SenderSources
 from pcap_zmq.packet import Batch, EncodedBatch
 from pcap_zmq.pipeline import Pipeline, count_packets
 from pcap_zmq.policy.shaper import Shaper
-from pcap_zmq.poll import Poller, Stop
+from pcap_zmq.poll import Poller
 from pcap_zmq.ports import Stage
-from pcap_zmq.privileges import drop_to, harden
+from pcap_zmq.privileges import drop_to
 from pcap_zmq.sinks.link import LinkSink
 from pcap_zmq.sinks.spool import FileSpool
-from pcap_zmq.sources.nflog import NS_PER_CS, NflogSource, qtimeout_for
+from pcap_zmq.sources.nflog import NflogSource
 from pcap_zmq.sources.savefile import SavefileSource, open_input
 from pcap_zmq.stages.chain import Chain
 from pcap_zmq.stages.echo import Echo
 from pcap_zmq.stages.encoder import Encoder
-from pcap_zmq.supervisor import Manager, Supervisor
-from pcap_zmq.telemetry import Reporter, SenderReport
-from pcap_zmq.tools.credentials import ClientKeys
+from pcap_zmq.telemetry import SenderReport
+from pcap_zmq.tools.send_config import SavefileOptions, SendConfig
+from pcap_zmq.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
 
 MACHINE_ID = Path("/etc/machine-id")
 
 
-@dataclass(frozen=True, slots=True)
-class NflogOptions:
-    """Which groups, and how the kernel hands their packets over."""
-
-    groups: tuple[int, ...]
-    snaplen: int = limits.SNAPLEN.default
-    nlbufsiz: int = limits.NLBUFSIZ.default
-    qthreshold: int = limits.QTHRESHOLD.default
-    qtimeout_cs: int | None = None
-    """None: half of the batch age."""
-    rcvbuf: int = limits.RCVBUF.default
-
-
-@dataclass(frozen=True, slots=True)
-class SavefileOptions:
-    """Which savefile; "-": standard input."""
-
-    path: str
-
-
-SourceOptions: TypeAlias = NflogOptions | SavefileOptions
-
-
-@dataclass(frozen=True, slots=True)
-class SendConfig:
-    """What `pcap-zmq-send` is asked to do. Watermarks in bytes per second."""
-
-    source: SourceOptions
-    endpoint: str
-    bind: bool = False
-    name: str = field(default_factory=socket.gethostname)
-    batch_bytes: int = options.BATCH_BYTES.default
-    batch_age_ns: int = options.BATCH_AGE_NS.default
-    low_watermark: int = options.LOW_WATERMARK.default
-    high_watermark: int = options.HIGH_WATERMARK.default
-    codec: Codec = Codec.ZLIB
-    level: int | None = None
-    send_queue: int = options.SEND_QUEUE.default
-    spool: Path | None = None
-    spool_size: int = options.SPOOL_SIZE.default
-    spool_drops_oldest: bool = False
-    user: str | None = None
-    keys: ClientKeys = field(default_factory=ClientKeys)
-    linger_ns: int = options.LINGER_NS.default
-    report_ns: int = options.REPORT_NS.default
-    exports: ExportOptions = field(default_factory=ExportOptions)
-
-    def check(self) -> None:
-        """Raises ConfigError for a value out of bounds."""
-        options.BATCH_BYTES.check("--batch-bytes", self.batch_bytes)
-        options.BATCH_AGE_NS.check("--batch-age (ns)", self.batch_age_ns)
-        options.LOW_WATERMARK.check("--low-watermark", self.low_watermark)
-        options.HIGH_WATERMARK.check("--high-watermark", self.high_watermark)
-        options.SEND_QUEUE.check("--send-queue", self.send_queue)
-        options.LINGER_NS.check("--linger (ns)", self.linger_ns)
-        options.REPORT_NS.check("--report (ns)", self.report_ns)
-        if self.batch_bytes > self.send_queue:
-            raise ConfigError(
-                f"--batch-bytes {self.batch_bytes} is more than --send-queue "
-                f"{self.send_queue} holds"
-            )
-        self._check_source()
-        self._check_spool()
-        self.exports.check()
-        if not self.name:
-            raise ConfigError("--name is empty")
-        try:
-            self.name.encode()
-        except UnicodeEncodeError as error:
-            raise ConfigError(f"--name {self.name!r} is no UTF-8") from error
-
-    def _check_spool(self) -> None:
-        options.SPOOL_SIZE.check("--spool-size", self.spool_size)
-        if self.spool is None:
-            return
-        if isinstance(self.source, SavefileOptions) and self.source.path != "-":
-            raise ConfigError(
-                "--spool is for NFLOG and standard input: a savefile waits for the "
-                "receiver, and is on a disk already"
-            )
-        if self.spool_size < self.send_queue:
-            raise ConfigError(
-                f"--spool-size {self.spool_size} is less than --send-queue "
-                f"{self.send_queue}, which has to fit"
-            )
-
-    def _check_source(self) -> None:
-        if not isinstance(self.source, NflogOptions):
-            return
-        options.SNAPLEN.check("--snaplen", self.source.snaplen)
-        options.NLBUFSIZ.check("--nlbufsiz", self.source.nlbufsiz)
-        options.QTHRESHOLD.check("--qthreshold", self.source.qthreshold)
-        options.RCVBUF.check("--rcvbuf", self.source.rcvbuf)
-        qtimeout_cs = self.source.qtimeout_cs
-        if qtimeout_cs is None:
-            qtimeout_cs = qtimeout_for(self.batch_age_ns)
-        options.QTIMEOUT_CS.check("--qtimeout", qtimeout_cs)
-        if 0 < self.linger_ns < 4 * qtimeout_cs * NS_PER_CS:
-            raise ConfigError(
-                f"a flush time of {qtimeout_cs}/100 s (--qtimeout, or half of "
-                "--batch-age) is too long for --linger: without privileges the "
-                "kernel cannot be told to give up what it holds at the end; make "
-                "--linger four times as long, or 0 to leave that behind"
-            )
-
-
-class Send:
-    """Entered, it opens everything and gives up every privilege of the process; then it
-    runs once, until the source ends or a signal asks for the end."""
+class Send(Tool):
+    """Runs until the source ends or a signal asks for the end. What was read from a
+    file before something went wrong is delivered first."""
 
     def __init__(self, config: SendConfig) -> None:
         config.check()
         sockets.check_endpoint(config.endpoint, bind=config.bind)
         config.keys.check(config.endpoint)
-        # While this user may still read it.
-        config.exports.load()
+        super().__init__(config.exports, config.linger_ns, config.report_ns)
         self._config = config
-        self._clock = SystemClock()
         self._waits = isinstance(config.source, SavefileOptions)
-        self._open = ExitStack()
         self._has_ended = False
         self.counters = SenderCounters()
         # A file waits, so nothing of it has to be dropped.
@@ -178,60 +60,33 @@ class Send:
             self.counters,
         )
 
-    def __enter__(self) -> Self:
-        # Before anything secret is read, and any thread started.
-        harden()
-        keep_freed_memory()
+    def _open(self, opened: ExitStack) -> None:
         # With the rights and the modules that another user may not read.
         self._credentials = self._config.keys.read()
         self._sender_id = sender_id(self._config)
-        with ExitStack() as opened:
-            self._source = opened.enter_context(closing(self._open_source()))
-            self._spool = self._open_spool(opened)
-            context = opened.enter_context(sockets.new_context())
-            self._sink = opened.enter_context(
-                closing(self._open_sink(context, self._source.linktype))
-            )
-            for warning in self._source.warnings:
-                logger.warning("%s", warning)
-            self._pipeline = Pipeline(
-                self._source,
-                self._stages(),
-                self._sink,
-                drop=None if self._waits else self._drop,
-                linger_ns=self._config.linger_ns,
-                clock=self._clock,
-                poller=Poller(),
-            )
-            # Whatever ends us: what memory holds goes to the disk, if there is one.
-            opened.callback(self._sink.abandon)
-            self._exporters = opened.enter_context(closing(self._open_exporters()))
-            self._report = SenderReport(self.counters, self._held_packets)
-            self._open = opened.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._open.close()
-
-    def run(self, stop: Stop) -> None:
-        """Raises what goes wrong; what was read from a file before that is delivered
-        first."""
-        reporter = Reporter(self._report, self._config.report_ns, self._clock.now())
-        supervisor = Supervisor(
-            Manager(), self._report.status, stop, self._config.linger_ns
+        self._source = opened.enter_context(closing(self._open_source()))
+        self._spool = self._open_spool(opened)
+        context = opened.enter_context(sockets.new_context())
+        self._sink = opened.enter_context(
+            closing(self._open_sink(context, self._source.linktype))
         )
-        try:
-            self._pipeline.run(
-                stop,
-                [reporter, supervisor, logs.HeldBack(), *self._exporters.attendants],
-            )
-        finally:
-            supervisor.stopping()
+        for warning in self._source.warnings:
+            logger.warning("%s", warning)
+        self._pipeline = Pipeline(
+            self._source,
+            self._stages(),
+            self._sink,
+            drop=None if self._waits else self._drop,
+            linger_ns=self._config.linger_ns,
+            clock=self._clock,
+            poller=Poller(),
+        )
+        # Whatever ends us: what memory holds goes to the disk, if there is one.
+        opened.callback(self._sink.abandon)
+        self._exporters = opened.enter_context(closing(self._open_exporters()))
+        self._report = SenderReport(self.counters, self._held_packets)
+
+    def _settle(self) -> None:
         left = self._source.held_packets + count_packets(self._pipeline.held)
         self.counters.dropped[Reason.SHUTDOWN] += left
         self._has_ended = True
@@ -239,14 +94,6 @@ class Send:
         self._sink.abandon()
         if self._source.failure is not None:
             raise self._source.failure
-
-    def totals(self) -> str:
-        """What has happened altogether, for people."""
-        return self._report.totals()
-
-    def numbers(self) -> dict[str, object]:
-        """The same for machines."""
-        return self._report.numbers()
 
     def _open_source(self) -> NflogSource | SavefileSource:
         """Opens what may take rights, then gives them all up: before a savefile or
