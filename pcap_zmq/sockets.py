@@ -188,6 +188,11 @@ def _is_loopback(host: str) -> bool:
     return bool((mapped or address).is_loopback)
 
 
+def plain(address: str) -> str:
+    """As people write it: our sockets are IPv6 ones, which take IPv4 too."""
+    return address.removeprefix("::ffff:")
+
+
 class Redial:
     """Connects again where ZeroMQ has given up: it does so for good after a handshake
     that was refused or made no sense, be it for a key that is about to be allowed.

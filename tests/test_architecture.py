@@ -24,6 +24,7 @@ ONLY_IN = {
         "pcap_zmq.sinks.link",
         "pcap_zmq.sources.link",
         "pcap_zmq.sources.door",
+        "pcap_zmq.sources.gate",
         # Makes and checks keys.
         "pcap_zmq.keys",
         "pcap_zmq.tools.",
@@ -164,6 +165,7 @@ LAYERS = {
         "pcap_zmq.sockets",
         # The link has a door, and the door knows who is there.
         "pcap_zmq.sources.door",
+        "pcap_zmq.sources.gate",
         "pcap_zmq.allowed",
         "pcap_zmq.connections",
     ),

@@ -18,19 +18,16 @@ from pcap_zmq import sockets
 from pcap_zmq.allowed import AllowList
 from pcap_zmq.connections import Connection, Connections
 from pcap_zmq.counters import ReceiverCounters
-from pcap_zmq.errors import FormatError
-from pcap_zmq.formats import zap
 from pcap_zmq.formats.certificate import Certificate, Role
 from pcap_zmq.formats.stream import Identity
-from pcap_zmq.formats.zap import Status
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import READABLE, Watch
+from pcap_zmq.sources.gate import Gate
 
 logger = logging.getLogger(__name__)
 
-REQUESTS_A_TURN = 256
 EVENTS_A_TURN = 1_024
-"""So that neither a flood of keys nor one of connections stops the rest."""
+"""So that a flood of connections does not stop the rest."""
 
 _SRCFD = int(zmq.SRCFD)
 _FAILURES = {
@@ -75,23 +72,10 @@ class Door:
         self._identities: dict[tuple[str, str], Identity] = {}
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
-        self._zap: zmq.Socket[bytes] | None = None
+        self._gate: Gate | None = None
         self._redial: sockets.Redial | None = None
         if allowed is not None:
-            self._zap = context.socket(zmq.REP)
-            # A peer that has given up does not wait for its answer.
-            self._zap.setsockopt(zmq.LINGER, 0)
-            self._zap.bind(zap.ENDPOINT)
-
-    @property
-    def connections(self) -> int:
-        """How many are open."""
-        return len(self._connections)
-
-    @property
-    def connections_max(self) -> int:
-        """How many may be."""
-        return self._connections.maximum
+            self._gate = Gate(context, lambda: allowed.people, counters)
 
     def guard(self, socket: zmq.Socket[bytes], connects_to: str | None) -> None:
         """Stands at this socket, which must not be bound or connected yet.
@@ -170,9 +154,8 @@ class Door:
                 logger.info("the list of keys is read again")
             if self._allowed.refresh(now, at_once=is_asked):
                 self._put_out()
-        for _ in range(REQUESTS_A_TURN):
-            if not self._answer():
-                break
+        if self._gate is not None:
+            self._gate.serve()
         self._note_events(now)
         gluttons, mutes = self._connections.look(now.mono_ns)
         for connection in gluttons:
@@ -186,9 +169,10 @@ class Door:
 
     def watch(self) -> Iterable[Watch]:
         """Connections, and keys to be judged."""
-        for socket in (self._zap, self._monitor):
-            if socket is not None:
-                yield Watch(socket, READABLE)
+        if self._gate is not None:
+            yield from self._gate.watch()
+        if self._monitor is not None:
+            yield Watch(self._monitor, READABLE)
 
     def due(self) -> int | None:
         """When to look around again (mono_ns)."""
@@ -210,9 +194,8 @@ class Door:
 
     def close(self) -> None:
         """Lets nobody in any more; after the socket that is guarded was closed."""
-        if self._zap is not None:
-            self._zap.close()
-            self._zap = None
+        if self._gate is not None:
+            self._gate.close()
 
     def _heard(self, frame: zmq.Frame, now: Instant) -> Connection | None:
         fd = int(frame.get(_SRCFD))
@@ -222,35 +205,6 @@ class Door:
             self._note_events(now)
             connection = self._connections.heard(fd, now.mono_ns)
         return connection
-
-    def _answer(self) -> bool:
-        """Answers one question of ZeroMQ; False when there is none."""
-        if self._zap is None or not sockets.has_message(self._zap):
-            return False
-        frames = self._zap.recv_multipart(zmq.NOBLOCK)
-        self._zap.send_multipart(self._judge(frames), zmq.NOBLOCK)
-        return True
-
-    def _judge(self, frames: list[bytes]) -> list[bytes]:
-        try:
-            request = zap.decode_request(frames)
-        except FormatError as error:
-            logger.warning("ZeroMQ asks what nobody understands: %s", error)
-            return zap.encode_reply(zap.request_id_in(frames), Status.FAILED)
-        people = {} if self._allowed is None else self._allowed.people
-        is_ours = request.domain == sockets.ZAP_DOMAIN
-        if is_ours and request.key in people:
-            name = people[request.key].name
-            logger.debug("%s has the key of %s", _plain(request.address), name)
-            # The key, not the name: what it is called may change.
-            return zap.encode_reply(request.id, Status.WELCOME, request.key)
-        self._counters.refused_connections += 1
-        logger.warning(
-            "%s was refused: its key %s is not in the --allow directory",
-            _plain(request.address),
-            request.key,
-        )
-        return zap.encode_reply(request.id, Status.REFUSED, text="not allowed")
 
     def _note_events(self, now: Instant) -> None:
         for _ in range(EVENTS_A_TURN):
@@ -309,9 +263,4 @@ class Door:
 
 
 def _address_of(frame: zmq.Frame) -> str:
-    return _plain(str(frame.get("Peer-Address")))
-
-
-def _plain(address: str) -> str:
-    # Our sockets are IPv6 ones, which take IPv4 too.
-    return address.removeprefix("::ffff:")
+    return sockets.plain(str(frame.get("Peer-Address")))

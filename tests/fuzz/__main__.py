@@ -32,6 +32,7 @@ LIMITS = (
     f"-max_len={catalogue.SEED_MAX}",
 )
 
+_MERGED = re.compile(rb"cov: [1-9]")
 _EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
 _PROGRESS = re.compile(r"^#\d+\s.*?cov: (\d+) ft: (\d+) corp: (\d+)", re.MULTILINE)
 
@@ -133,13 +134,16 @@ def keep(name: str) -> int:
             shutil.copy(seed, found)
     # By edges alone: how often each was passed would keep hundreds.
     merge = [*program_of(name), "-merge=1", "-use_counters=0", *LIMITS]
-    subprocess.run(
+    merged = subprocess.run(
         [*merge, str(found), str(pool)],
         cwd=catalogue.ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
-    )
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    ).stdout
+    # It ends well even where it could not run a single input.
+    if not _MERGED.search(merged):
+        raise SystemExit(f"{name}: {merged[-2_000:].decode(errors='replace')}")
     new = [path for path in found.iterdir() if not (stay / path.name).exists()]
     new.sort(key=lambda path: (path.stat().st_size, path.name))
     # Of too many, short ones and long ones.

@@ -4,6 +4,7 @@ Usage: python -m tests.fuzz.guided TARGET [ARGUMENT...]
 """
 
 import logging
+import shlex
 import sys
 
 import atheris
@@ -18,7 +19,9 @@ def main() -> None:
         check = catalogue.check_of(name)
     # What is said of each oddity would be most of what is done.
     logging.disable()
-    atheris.Setup(sys.argv, check)
+    # When it merges, libFuzzer runs itself again by this name, through a shell.
+    itself = shlex.join([sys.executable, "-m", "tests.fuzz.guided", name])
+    atheris.Setup([itself, *sys.argv[1:]], check)
     atheris.Fuzz()
 
 
