@@ -77,6 +77,16 @@ class Door:
         if allowed is not None:
             self._gate = Gate(context, lambda: allowed.people, counters)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    @property
+    def connections_max(self) -> int:
+        """How many may be."""
+        return self._connections.maximum
+
     def guard(self, socket: zmq.Socket[bytes], connects_to: str | None) -> None:
         """Stands at this socket, which must not be bound or connected yet.
         connects_to: where it is about to connect to; None: it listens."""
