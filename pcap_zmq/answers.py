@@ -12,7 +12,10 @@ from pcap_zmq.formats.stream import Identity
 from pcap_zmq.packet import Instant
 
 FRESH_NS = 100 * NS_PER_MS
-"""An answer serves everybody who asks within this time: asking shall cost little."""
+"""An answer serves everybody who asks within this time."""
+
+REST = 10
+"""And within this many times what it took to make: asking shall cost little."""
 
 
 class Clock(Protocol):
@@ -43,22 +46,25 @@ class Answers:
         self._clock = clock
         self._started_ns = clock.now().wall_ns
         self._fresh_until_ns = 0
-        self._fresh: dict[str, bytes] = {}
+        self._lines: Sequence[Line] = ()
+        self._made: dict[str, bytes] = {}
 
     def answer(self, question: Question, identity: Identity) -> bytes:
         """The state of the receiver. A sender with a key sees its own line, an operator
         all; without keys there is nobody to tell apart."""
         now = self._clock.now()
         if now.mono_ns >= self._fresh_until_ns:
-            self._fresh_until_ns = now.mono_ns + FRESH_NS
-            self._fresh.clear()
+            self._made.clear()
+            self._lines = self._ledger(now)
+            took_ns = self._clock.now().mono_ns - now.mono_ns
+            self._fresh_until_ns = now.mono_ns + max(FRESH_NS, REST * took_ns)
         scope = identity.name if identity.key and not identity.is_operator else ""
-        if scope not in self._fresh:
-            self._fresh[scope] = self._state(scope, now)
-        return self._fresh[scope]
+        if scope not in self._made:
+            self._made[scope] = self._state(scope, now)
+        return self._made[scope]
 
     def _state(self, scope: str, now: Instant) -> bytes:
-        lines = self._ledger(now)
+        lines = self._lines
         if scope:
             lines = [line for line in lines if line.key and line.name == scope]
         return encode_state(

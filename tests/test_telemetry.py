@@ -178,4 +178,4 @@ def test_a_receiver_says_what_its_senders_say_that_they_lost() -> None:
 
 
 def line_of(tally: Tally) -> Line:
-    return Line("gateway", "", "", "", 0, 0, 0, True, 1, 0, 0, tally)
+    return Line("gateway", "", "", "", 0, 0, 0, True, 1, 0, 0, 0, tally)

@@ -157,6 +157,8 @@ def _notes(line: "Line", state: "State") -> list[str]:
         )
     if line.repeated:
         notes.append(f"{line.repeated} came again and were passed over")
+    if line.malformed:
+        notes.append(f"{line.malformed} malformed messages")
     if tally.elsewhere:
         notes.append(
             f"{tally.elsewhere} acknowledged before {_moment(line.since_ns)}, from "

@@ -32,6 +32,7 @@ class _Sender:
     """Its streams that are not forgotten."""
     runs: int = 0
     repeated: int = 0
+    malformed: int = 0
     past: Tally = field(default_factory=Tally)
 
 
@@ -59,6 +60,10 @@ class Book:
         sender.runs += 1
         return superseded
 
+    def return_to(self, run: Stream) -> None:
+        """This run was taken for superseded, and is alive."""
+        self._senders[run.key.sender].present = run.key
+
     def close(self, stream: Stream) -> None:
         """A stream is forgotten: its terms stay in its sender's line, as long as that
         has other ones."""
@@ -68,6 +73,7 @@ class Book:
         tally.held_by_sender = 0
         sender.past.add(tally)
         sender.repeated += stream.repeated
+        sender.malformed += stream.malformed
         sender.open.discard(stream.key)
         if not sender.open:
             del self._senders[stream.key.sender]
@@ -91,10 +97,12 @@ def _line(
     held: Mapping[StreamId, int],
     now: Instant,
 ) -> Line:
-    tally = Tally()
-    tally.add(sender.past)
-    for stream in streams:
+    first, *others = streams
+    tally = first.tally(held.get(first.key, 0))
+    for stream in others:
         tally.add(stream.tally(held.get(stream.key, 0)))
+    if sender.runs > len(streams):
+        tally.add(sender.past)
     present = max(streams, key=lambda stream: stream.key == sender.present)
     mono_to_wall_ns = now.wall_ns - now.mono_ns
     return Line(
@@ -108,6 +116,7 @@ def _line(
         is_here=present.is_here,
         runs=sender.runs,
         repeated=sender.repeated + sum(stream.repeated for stream in streams),
+        malformed=sender.malformed + sum(stream.malformed for stream in streams),
         rate=present.rate,
         tally=tally,
     )

@@ -91,6 +91,8 @@ class Line:
     """Starts of the sender that this receiver has seen."""
     repeated: int
     """Packets that came again after a reconnect, and were passed over."""
+    malformed: int
+    """Messages and batches of its that no format explains."""
     rate: int
     """Packets a second, over the time since the sender's last message but one."""
     tally: Tally
@@ -197,6 +199,7 @@ _ABOUT_SENDER: dict[str, type] = {
     "is_here": bool,
     "runs": int,
     "repeated": int,
+    "malformed": int,
     "rate": int,
 }
 _ABOUT_RECEIVER: dict[str, type] = {

@@ -4,7 +4,7 @@ or clock.
 Specification: docs/wire.md; the theory of operation is in `formats/link.py`.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 
 from pcap_zmq.counters import ReceiverCounters
@@ -22,6 +22,10 @@ many times the queue."""
 
 RATE_NS = 1_000_000_000
 """A sender's rate is measured over at least this long."""
+
+STREAMS_OF_ONE_MAX = 16
+"""Streams of one key, or of one connection without keys, that are remembered: one for
+each sender of a gateway, and one for each run until that is written."""
 
 STREAMS_MAX = 4096
 """Streams that a receiver remembers: beyond, the longest unheard is forgotten."""
@@ -52,6 +56,7 @@ class ReceiverLink:
         self._counters = counters
         self._by_peer: dict[bytes, Stream] = {}
         self._book = Book()
+        self._owned: Counter[bytes] = Counter()
         self._talkative: set[StreamId] = set()
         self._is_uneven = False
         self._held_bytes = 0
@@ -89,6 +94,16 @@ class ReceiverLink:
         elif message.type is MessageType.BATCH:
             return self._take(stream, message)
         return None
+
+    def knows(self, peer: bytes) -> bool:
+        """Whether a sender has said hello on this connection."""
+        return peer in self._by_peer
+
+    def blame(self, peer: bytes) -> None:
+        """Something malformed came on this connection."""
+        stream = self._by_peer.get(peer)
+        if stream is not None:
+            stream.malformed += 1
 
     def name_on(self, peer: bytes) -> str:
         """Who speaks on a connection, for people."""
@@ -188,6 +203,7 @@ class ReceiverLink:
         elif _was_resumed(stream.totals, message.totals):
             stream.start_over(message.sequence, acknowledged)
         self._supersede(stream)
+        self._own(stream, identity.name.encode() or peer)
         self._forget_oldest()
         stream.identity = identity
         stream.name = identity.name or _printable(message.payload)
@@ -223,9 +239,9 @@ class ReceiverLink:
 
     def _hear(self, stream: Stream, message: Message, now_ns: int) -> None:
         if stream.has_died:
-            # Its hello was late, not its end.
+            # The other's hello was late, or there are two of them.
             stream.has_died = stream.has_left = False
-            self._supersede(stream)
+            self._book.return_to(stream)
         stream.heard_ns = now_ns
         self.streams.move_to_end(stream.key)
         stream.totals = message.totals
@@ -348,6 +364,25 @@ class ReceiverLink:
                 stream.window = window
                 self._owe(stream, ReplyType.ACK)
 
+    def _own(self, stream: Stream, owner: bytes) -> None:
+        """Nobody shall crowd others out of our memory: beyond so many streams one of
+        his own is forgotten, the longest known."""
+        if stream.owner != owner:
+            self._disown(stream)
+            self._owned[owner] += 1
+            stream.owner = owner
+        if self._owned[owner] > STREAMS_OF_ONE_MAX:
+            for other in list(self.streams.values()):
+                is_free = not other.costs and other.is_settled()
+                if other.owner == owner and other is not stream and is_free:
+                    self._forget(other)
+                    return
+
+    def _disown(self, stream: Stream) -> None:
+        self._owned[stream.owner] -= 1
+        if self._owned[stream.owner] <= 0:
+            del self._owned[stream.owner]
+
     def _forget_oldest(self) -> None:
         while len(self.streams) > STREAMS_MAX:
             # Nearly always the first: a flood of hellos shall cost what hellos cost.
@@ -365,12 +400,16 @@ class ReceiverLink:
         """The earlier runs of each sender, once nothing of them is held here."""
         for stream in list(self.streams.values()):
             is_connected = self._by_peer.get(stream.peer) is stream
-            is_wanted = is_connected or self._book.is_present(stream)
-            if not is_wanted and stream.is_settled():
+            if is_connected or self._book.is_present(stream):
+                continue
+            stream.has_died = stream.has_died or not stream.has_left
+            stream.has_left = True
+            if stream.is_settled():
                 self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
         del self.streams[stream.key]
+        self._disown(stream)
         if self._by_peer.get(stream.peer) is stream:
             del self._by_peer[stream.peer]
         self._book.close(stream)

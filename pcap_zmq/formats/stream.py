@@ -79,6 +79,10 @@ class Stream:
     costs: deque[tuple[int, int]] = field(default_factory=deque)
     """Number and cost of each batch that is held."""
     repeated: int = 0
+    malformed: int = 0
+    """Messages and batches on its connections that no format explains."""
+    owner: bytes = b""
+    """Who has put this stream into our memory: a key's name, or a connection."""
     account: Account = field(default_factory=Account)
     elsewhere: int = 0
     """Packets that the sender found acknowledged otherwise than by this stream."""
@@ -93,6 +97,8 @@ class Stream:
         said = wire.decode_totals(self.totals)
         account = self.account
         held_there = said.held - (account.received - self.acknowledged)
+        dropped = Counter({reason: n for reason, n in said.dropped.items() if n})
+        dropped.update(account.dropped)
         tally = Tally(
             logged=said.logged,
             delivered=account.written,
@@ -101,7 +107,7 @@ class Stream:
             missed=said.missed,
             missed_tail=said.missed_tail,
             elsewhere=self.elsewhere,
-            dropped=Counter(said.dropped) + account.dropped,
+            dropped=dropped,
         )
         if self.elsewhere < 0:
             # A sender's predecessor died before it heard that these were delivered.

@@ -137,6 +137,9 @@ SENDER_HELD = _sender_gauge(
     "held_packets", "Of its packets, on their way: in the sender or here.", "at"
 )
 SENDER_REPEATED = _sender_counter("repeated_packets", "Packets that came again.")
+SENDER_MALFORMED = _sender_counter(
+    "malformed_messages", "Messages and batches of its that are none of ours."
+)
 SENDER_RUNS = _sender_counter("runs", "Starts of the sender that were seen.")
 SENDER_RATE = _sender_gauge(
     "rate_packets_per_second", "Packets logged a second, between its last messages."
@@ -150,8 +153,8 @@ SENDER_SEEN = _sender_gauge("last_seen_timestamp_seconds", "When it was last hea
 METRICS = (
     *(*COUNTED, DROPPED, HELD, QUEUE, QUEUE_LIMIT, READER, LATENCY, AHEAD),
     *(CONNECTIONS, CONNECTIONS_LIMIT, SENDERS, CONNECTED, UNACCOUNTED, SNAPSHOT, BUILD),
-    *(*TERMS, SENDER_DROPPED, SENDER_HELD, SENDER_REPEATED, SENDER_RUNS, SENDER_RATE),
-    *(SENDER_CONNECTED, SENDER_STARTED, SENDER_SEEN),
+    *(*TERMS, SENDER_DROPPED, SENDER_HELD, SENDER_REPEATED, SENDER_MALFORMED),
+    *(SENDER_RUNS, SENDER_RATE, SENDER_CONNECTED, SENDER_STARTED, SENDER_SEEN),
 )
 """All that a receiver ever shows."""
 
@@ -183,6 +186,7 @@ class _Sender:
 
     tally: Tally = field(default_factory=Tally)
     repeated: int = 0
+    malformed: int = 0
     runs: int = 0
     rate: int = 0
     is_here: bool = False
@@ -192,6 +196,7 @@ class _Sender:
     def add(self, line: Line) -> None:
         self.tally.add(line.tally)
         self.repeated += line.repeated
+        self.malformed += line.malformed
         self.runs += line.runs
         self.rate += line.rate
         self.is_here = self.is_here or line.is_here
@@ -280,6 +285,7 @@ def _of_senders(senders: dict[str, _Sender]) -> Iterator[Family]:
         ),
     )
     yield each(SENDER_REPEATED, lambda sender: sender.repeated)
+    yield each(SENDER_MALFORMED, lambda sender: sender.malformed)
     yield each(SENDER_RUNS, lambda sender: sender.runs)
     yield each(SENDER_RATE, lambda sender: sender.rate)
     yield each(SENDER_CONNECTED, lambda sender: int(sender.is_here))

@@ -159,6 +159,7 @@ class LinkSource:
         if isinstance(receipt, Receipt):
             stream = self._link.streams.get(receipt.stream)
             if stream is not None:
+                self._link.blame(stream.peer)
                 self._door.blame_peer(stream.peer, why, now)
 
     def has_left(self, receipt: object) -> bool:
@@ -216,14 +217,13 @@ class LinkSource:
                 self._reply_to(question, identity, peer, frames[0])
                 return True
             message = wire.decode_message(octets)
-        except UnsupportedVersionError as error:
-            self._counters.unsupported_messages += 1
-            logger.warning("a peer sent what is no message of ours: %s", error)
-            self._door.blame(frames[0], error, now)
-            return True
         except WireError as error:
-            self._counters.malformed_messages += 1
+            if isinstance(error, UnsupportedVersionError):
+                self._counters.unsupported_messages += 1
+            else:
+                self._counters.malformed_messages += 1
             logger.warning("a peer sent what is no message of ours: %s", error)
+            self._link.blame(peer.bytes)
             self._door.blame(frames[0], error, now)
             return True
         if identity.is_operator:
@@ -231,6 +231,11 @@ class LinkSource:
             logger.warning("%s has an operator's key: no packets", identity.name)
             self._door.blame(frames[0], "an operator's key sends no packets", now)
             return True
+        is_known = self._link.knows(peer.bytes)
+        if is_known is (message.type is MessageType.HELLO):
+            # Rare in good faith: a hello that was not answered, or what was meant for
+            # the process before this one.
+            self._door.blame(frames[0], "one hello after the other, or none", now)
         batch = self._link.receive(peer.bytes, message, now.mono_ns, identity)
         if batch is not None:
             self._waiting.append(batch)
@@ -241,7 +246,8 @@ class LinkSource:
                 # No packets, but a link type: a reader gets its file header at once.
                 announcement = EncodedBatch(message.linktype, 0, Codec.NONE, 0, b"")
                 self._waiting.append(announcement)
-            logger.info("%s is here", self._link.name_on(peer.bytes))
+            if not is_known:
+                logger.info("%s is here", self._link.name_on(peer.bytes))
         elif message.type is MessageType.GOODBYE:
             logger.info("%s has left", self._link.name_on(peer.bytes))
         return True

@@ -38,6 +38,7 @@ LINES = st.builds(
     seen_ns=MOMENT,
     runs=COUNT,
     repeated=COUNT,
+    malformed=COUNT,
     rate=COUNT,
     tally=TALLIES,
 )
@@ -133,4 +134,4 @@ def test_any_json_is_a_state_or_refused(said: Any) -> None:
 
 
 def _line(tally: Tally) -> Line:
-    return Line("gateway", "", "", "ab", 1, 2, 3, True, 1, 0, 0, tally)
+    return Line("gateway", "", "", "ab", 1, 2, 3, True, 1, 0, 0, 0, tally)

@@ -6,10 +6,14 @@ from hypothesis import strategies as st
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.link import HEARTBEAT_NS, SILENCE_NS
-from pcap_zmq.formats.receiver_link import STREAMS_MAX, ReceiverLink
+from pcap_zmq.formats.receiver_link import (
+    STREAMS_MAX,
+    STREAMS_OF_ONE_MAX,
+    ReceiverLink,
+)
 from pcap_zmq.formats.stream import Identity, Receipt
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
-from pcap_zmq.packet import EncodedBatch
+from pcap_zmq.packet import EncodedBatch, Instant
 from tests.support.link_world import MS, SECOND, World
 from tests.support.properties import bounded, thorough
 
@@ -53,6 +57,11 @@ class Desk:
         return self.hears(
             MessageType.BATCH, sequence, window=window, payload=bytes(length)
         )
+
+    def passes_by(self, stream: StreamId) -> None:
+        """Says hello on a connection of its own, and is gone."""
+        self.hears(MessageType.HELLO, stream=stream, peer=stream.sender)
+        self.link.lost(stream.sender)
 
     def says(self) -> list[Reply]:
         return [reply for _, reply in self.link.outgoing(self.now_ns)]
@@ -492,7 +501,7 @@ def test_the_longest_unheard_stream_is_forgotten_first() -> None:
     for number in range(STREAMS_MAX + 10):
         desk.now_ns += 1
         stream = StreamId(number.to_bytes(16, "big"), 1)
-        desk.hears(MessageType.HELLO, stream=stream, peer=PEER_A)
+        desk.passes_by(stream)
     assert len(desk.link.streams) == STREAMS_MAX
     assert {reply.stream for reply in desk.says()} <= set(desk.link.streams)
     assert StreamId(bytes(16), 1) not in desk.link.streams
@@ -505,7 +514,7 @@ def test_a_stream_that_is_heard_again_is_not_the_longest_unheard() -> None:
     for number in range(STREAMS_MAX + 10):
         desk.now_ns += 1
         stream = StreamId(number.to_bytes(16, "big"), 1)
-        desk.hears(MessageType.HELLO, stream=stream, peer=PEER_B)
+        desk.passes_by(stream)
         if number == STREAMS_MAX // 2:
             desk.hears(MessageType.HEARTBEAT)
             desk.link.lost(PEER_A)
@@ -520,9 +529,26 @@ def test_an_earlier_run_is_forgotten_without_the_later_one() -> None:
     for number in range(STREAMS_MAX):
         desk.now_ns += 1
         stream = StreamId(number.to_bytes(16, "big"), 1)
-        desk.hears(MessageType.HELLO, stream=stream, peer=b"another")
+        desk.passes_by(stream)
     assert StreamId(b"a" * 16, 1) not in desk.link.streams
     assert StreamId(b"a" * 16, 2) in desk.link.streams
+
+
+def test_nobody_crowds_another_out_of_our_memory() -> None:
+    """One who is listed says hello with id after id; another one's link is down."""
+    desk = Desk()
+    good, bad = Identity(name="good", key="a"), Identity(name="bad", key="b")
+    message = Message(MessageType.HELLO, A, 1, count=0)
+    desk.link.receive(PEER_A, message, desk.now_ns, good)
+    desk.link.lost(PEER_A)
+    for number in range(STREAMS_MAX + 10):
+        stream = StreamId(number.to_bytes(16, "big"), 1)
+        message = Message(MessageType.HELLO, stream, 1)
+        desk.link.receive(b"bad", message, desk.now_ns, bad)
+    lines = desk.link.lines({}, Instant(desk.now_ns, desk.now_ns))
+    names = [line.name for line in lines]
+    assert names.count("good") == 1
+    assert names.count("bad") == STREAMS_OF_ONE_MAX
 
 
 def test_a_stream_with_batches_to_write_is_not_forgotten() -> None:

@@ -35,6 +35,7 @@ def line(name: str, tally: Tally | None = None, *, is_here: bool = True) -> Line
         is_here=is_here,
         runs=1,
         repeated=0,
+        malformed=0,
         rate=3,
         tally=tally or Tally(),
     )

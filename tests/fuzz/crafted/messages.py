@@ -77,6 +77,7 @@ def status() -> Seeds:
         is_here=True,
         runs=2,
         repeated=5,
+        malformed=1,
         rate=60,
         tally=tally,
     )
