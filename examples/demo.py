@@ -135,7 +135,7 @@ class Demo:
         the IDS host's public half."""
         for host, directory in (("gateway", self._gateway), ("ids", self._ids)):
             self._run(host, ["pcap-zmq", "keygen", "--name", host, str(directory)])
-        self._run("ids", ["mkdir", self._allow])
+        self._run("ids", ["mkdir", "-m", "755", self._allow])
         self._run("ids", ["cp", str(self._gateway / "gateway.key"), self._allow])
 
     def _feed(self, ids: Program) -> None:

@@ -62,19 +62,31 @@ void *buffer_alloc(size_t size)
 /* Takes back what buffer_alloc gave. Any thread may call it. */
 void buffer_free(void *memory)
 {
-    struct buffer *buffer;
+    struct buffer *buffer, *unwanted = NULL;
 
     if (memory == NULL)
         return;
     buffer = (struct buffer *)((unsigned char *)memory -
                                offsetof(struct buffer, memory));
     pthread_mutex_lock(&lock);
-    if (kept_count < KEPT && (kept == NULL || kept->size == buffer->size)) {
+    if (kept != NULL && kept->size != buffer->size) {
+        /* The size that is in use now is the one that will be asked for. */
+        unwanted = kept;
+        kept = NULL;
+        kept_count = 0;
+    }
+    if (kept_count < KEPT) {
         buffer->next = kept;
         kept = buffer;
         kept_count++;
-        buffer = NULL;
+    } else {
+        buffer->next = unwanted;
+        unwanted = buffer;
     }
     pthread_mutex_unlock(&lock);
-    free(buffer);
+    while (unwanted != NULL) {
+        buffer = unwanted;
+        unwanted = buffer->next;
+        free(buffer);
+    }
 }

@@ -8,7 +8,6 @@ a certificate that is broken must not go on letting somebody in.
 import errno
 import logging
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.errors import FormatError, KeyFileError, KeyPermissionError
 from pcap_zmq.formats import certificate
 from pcap_zmq.formats.certificate import Role
-from pcap_zmq.keys import PUBLIC, read_public
+from pcap_zmq.keys import PUBLIC, is_foreign, is_writable_for_others, read_public
 from pcap_zmq.packet import Instant
 
 logger = logging.getLogger(__name__)
@@ -104,9 +103,15 @@ class AllowList:
     def _look(self) -> dict[str, tuple[int, ...]]:
         """What can be seen of each certificate without reading it. Raises OSError."""
         status = self._directory.stat()
-        if status.st_mode & stat.S_IWOTH:
+        if is_foreign(status):
             raise PermissionError(
-                0, "everybody can write there, and so let anybody in; chmod o-w it"
+                0,
+                f"it belongs to user {status.st_uid}, who could let anybody in; chown "
+                "it to root or to the user that this runs as",
+            )
+        if is_writable_for_others(status):
+            raise PermissionError(
+                0, "others can write there, and so let anybody in; chmod go-w it"
             )
         files: dict[str, tuple[int, ...]] = {}
         with os.scandir(self._directory) as entries:

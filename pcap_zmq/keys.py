@@ -27,11 +27,9 @@ _ACL_USER_OBJ, _ACL_USER, _ACL_MASK = 0x01, 0x02, 0x10
 def read_own(path: Path) -> Certificate:
     """A certificate with its secret, from a file that nobody else can read. Raises
     KeyFileError."""
-    found = _decode(path, _read(path, _check_private))
+    found = _read(path, _check_private)
     if found.secret is None:
-        raise KeyFileError(
-            f"{path} holds no secret key; take the file that ends in {SECRET}"
-        )
+        raise AssertionError("a secret certificate without its secret")
     # Here, so that whoever has no keys does not load ZeroMQ for them.
     from zmq import curve_public
 
@@ -41,15 +39,19 @@ def read_own(path: Path) -> Certificate:
 
 
 def read_public(path: Path) -> Certificate:
-    """A certificate without a secret, from a file that not everybody can write. Raises
+    """A certificate without a secret, from a file that nobody else can write. Raises
     KeyFileError."""
-    found = _decode(path, _read(path, _check_public))
-    if found.secret is not None:
-        raise KeyFileError(
-            f"{path} holds a secret key, which stays on the host of its owner; take "
-            f"the file that ends in {PUBLIC}"
-        )
-    return found
+    return _read(path, _check_public)
+
+
+def is_foreign(status: os.stat_result) -> bool:
+    """Whether it belongs to somebody who is neither root nor us."""
+    return status.st_uid not in {0, os.geteuid()}
+
+
+def is_writable_for_others(status: os.stat_result) -> bool:
+    """Whether its group or everybody may change it."""
+    return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def make_pair(directory: Path, name: str, role: Role) -> tuple[Path, Path]:
@@ -64,7 +66,9 @@ def make_pair(directory: Path, name: str, role: Role) -> tuple[Path, Path]:
     try:
         certificate.check_name(name)
     except FormatError as error:
-        raise ConfigError(f"{error} cannot be in a certificate; use --name") from error
+        raise ConfigError(
+            f"no certificate can have {error}; choose another --name"
+        ) from error
     public, secret = directory / f"{name}{PUBLIC}", directory / f"{name}{SECRET}"
     try:
         directory.mkdir(0o700)
@@ -120,7 +124,10 @@ def _refusal(what: str, path: Path, error: OSError) -> KeyFileError:
     return kind(f"cannot {what} {path}: {error.strerror}")
 
 
-def _read(path: Path, check: Callable[[int, Path, os.stat_result], None]) -> bytes:
+_Check = Callable[[int, Path, os.stat_result, Certificate], None]
+
+
+def _read(path: Path, check: _Check) -> Certificate:
     # Not waiting: a FIFO in the place of a file shall not hang whoever reads it.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
@@ -131,11 +138,14 @@ def _read(path: Path, check: Callable[[int, Path, os.stat_result], None]) -> byt
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"{path} is no file")
-        check(fd, path, status)
         try:
-            return os.read(fd, certificate.SIZE_MAX + 1)
+            octets = os.read(fd, certificate.SIZE_MAX + 1)
         except OSError as error:
             raise _refusal("read", path, error) from error
+        found = _decode(path, octets)
+        # What it holds decides who may have it.
+        check(fd, path, status, found)
+        return found
     finally:
         os.close(fd)
 
@@ -148,16 +158,34 @@ def _decode(path: Path, octets: bytes) -> Certificate:
         raise KeyFileError(f"{path} is no certificate: {error}") from None
 
 
-def _check_public(fd: int, path: Path, status: os.stat_result) -> None:
-    if status.st_mode & stat.S_IWOTH:
+def _check_public(
+    fd: int, path: Path, status: os.stat_result, found: Certificate
+) -> None:
+    if found.secret is not None:
+        raise KeyFileError(
+            f"{path} holds a secret key, which stays on the host of its owner; take "
+            f"the file that ends in {PUBLIC}"
+        )
+    if is_foreign(status):
         raise KeyPermissionError(
-            f"{path} can be written by everybody, so anybody could be meant by it; "
-            f"chmod o-w {path}"
+            f"{path} belongs to user {status.st_uid}, who could put any key there; "
+            "chown it to root or to who starts this"
+        )
+    if is_writable_for_others(status):
+        raise KeyPermissionError(
+            f"{path} can be written by others, so anybody could be meant by it; "
+            f"chmod go-w {path}"
         )
 
 
-def _check_private(fd: int, path: Path, status: os.stat_result) -> None:
-    if status.st_uid not in {0, os.geteuid()}:
+def _check_private(
+    fd: int, path: Path, status: os.stat_result, found: Certificate
+) -> None:
+    if found.secret is None:
+        raise KeyFileError(
+            f"{path} holds no secret key; take the file that ends in {SECRET}"
+        )
+    if is_foreign(status):
         raise KeyPermissionError(
             f"{path} belongs to user {status.st_uid}, who can read it; chown it to "
             f"who starts this, then chmod 600 {path}"

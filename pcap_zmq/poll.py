@@ -32,8 +32,8 @@ def new_wake() -> tuple[int, int]:
 
 
 class Stop:
-    """SIGTERM and SIGINT set a flag and wake the loop; nothing else. SIGHUP sets
-    another, where it is heeded."""
+    """SIGTERM and SIGINT set a flag and wake the loop; nothing else. SIGHUP does the
+    same, or sets another flag where it is heeded."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -41,11 +41,14 @@ class Stop:
         self._wake, self._woken = new_wake()
 
     def install(self) -> None:
-        """Takes the two signals. Only the main thread may."""
+        """Takes the signals. Only the main thread may."""
         # Python runs handlers between bytecodes; the octet ends the wait in poll().
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
+        # Whoever was started with nohup shall outlive the terminal.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._handle)
 
     def set(self) -> None:
         """As if a signal had come."""
@@ -57,8 +60,8 @@ class Stop:
         return Watch(self._wake, READABLE)
 
     def heed_hangup(self) -> None:
-        """SIGHUP no longer ends the process: whoever calls this asks `take_hangup` in
-        every turn. Only the main thread may."""
+        """SIGHUP no longer asks for the end: whoever calls this asks `take_hangup` in
+        every turn. After `install`. Only the main thread may."""
         signal.signal(signal.SIGHUP, self._handle_hangup)
 
     def take_hangup(self) -> bool:

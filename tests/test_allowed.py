@@ -13,6 +13,8 @@ from pcap_zmq.formats import certificate
 from pcap_zmq.formats.certificate import Certificate, Role
 from pcap_zmq.packet import Instant
 
+NOBODY = 65_534
+
 Write = Callable[..., str]
 
 
@@ -30,6 +32,8 @@ def write(directory: Path) -> Write:
     def write(file: str, name: str = "", key: str = "", role: str = "sender") -> str:
         key = key or zmq.curve_keypair()[0].decode()
         text = certificate.encode(Certificate(key, None, name, Role(role)))
+        # Whatever the umask, nobody else may write it.
+        (directory / file).touch(0o644)
         (directory / file).write_text(text)
         return key
 
@@ -70,10 +74,31 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
         AllowList(tmp_path / "file")
 
 
-def test_a_directory_that_everybody_can_write_to_is_refused(directory: Path) -> None:
-    directory.chmod(0o777)
-    with pytest.raises(KeyPermissionError, match="chmod o-w"):
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757])
+def test_a_directory_that_others_can_write_to_is_refused(
+    directory: Path, mode: int
+) -> None:
+    directory.chmod(mode)
+    with pytest.raises(KeyPermissionError, match="chmod go-w"):
         AllowList(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory away")
+def test_a_directory_of_somebody_else_is_refused(directory: Path) -> None:
+    os.chown(directory, NOBODY, NOBODY)
+    with pytest.raises(KeyPermissionError, match="belongs to user 65534"):
+        AllowList(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+def test_a_file_of_somebody_else_lets_nobody_in(
+    directory: Path, write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write("gw1.key")
+    write("gw2.key")
+    os.chown(directory / "gw2.key", NOBODY, NOBODY)
+    assert Look(AllowList(directory)).names == ["gw1"]
+    assert said(caplog, "gw2.key belongs to user 65534") == 1
 
 
 def test_an_empty_directory_allows_nobody_and_says_so(

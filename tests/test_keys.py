@@ -83,9 +83,16 @@ def test_an_access_list_may_name_us_and_nobody_else(
         assert read_own(pair[1]).name == "gateway"
 
 
-def test_a_public_certificate_is_no_secret_one(pair: tuple[Path, Path]) -> None:
-    pair[0].chmod(0o600)
-    assert "holds no secret key" in why(pair[0])
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o666])
+def test_a_public_certificate_is_no_secret_one(
+    pair: tuple[Path, Path], mode: int
+) -> None:
+    """Nor one that others should not read."""
+    pair[0].chmod(mode)
+    said = why(pair[0])
+    assert "holds no secret key" in said
+    assert "ends in .key_secret" in said
+    assert "chmod" not in said
 
 
 def test_a_secret_certificate_is_no_public_one(pair: tuple[Path, Path]) -> None:
@@ -93,11 +100,21 @@ def test_a_secret_certificate_is_no_public_one(pair: tuple[Path, Path]) -> None:
         read_public(pair[1])
 
 
-def test_a_public_certificate_that_everybody_can_write_is_refused(
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
+def test_a_public_certificate_that_others_can_write_is_refused(
+    pair: tuple[Path, Path], mode: int
+) -> None:
+    pair[0].chmod(mode)
+    with pytest.raises(KeyPermissionError, match="chmod go-w"):
+        read_public(pair[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+def test_a_public_certificate_of_somebody_else_is_refused(
     pair: tuple[Path, Path],
 ) -> None:
-    pair[0].chmod(0o666)
-    with pytest.raises(KeyPermissionError, match="chmod o-w"):
+    os.chown(pair[0], NOBODY, NOBODY)
+    with pytest.raises(KeyPermissionError, match="belongs to user 65534"):
         read_public(pair[0])
 
 

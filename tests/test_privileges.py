@@ -312,7 +312,7 @@ def test_a_receiver_becomes_its_user_and_replaces_its_fifo(
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     shutil.chown(theirs, USER)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
+    for directory in (tmp_path, *tmp_path.parents[:3]):
         directory.chmod(directory.stat().st_mode | 0o011)
     receiver, endpoint = tools.receive_on_tcp(
         theirs / "fifo", "--user", USER, "--linktype", "raw"
@@ -388,7 +388,7 @@ def test_another_user_need_not_be_able_to_read_our_modules(
     imports = tmp_path / "imports"
     imports.touch()
     imports.chmod(0o666)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
+    for directory in (tmp_path, *tmp_path.parents[:3]):
         directory.chmod(directory.stat().st_mode | 0o011)
     env = {"PYTHONPATH": str(tmp_path), "IMPORTS": str(imports)}
     keys = tmp_path / "keys"

@@ -4,6 +4,7 @@ Specification: docs/spool.md.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from pcap_zmq.formats.spool import Place, RecordHeader, RecordKind
 from pcap_zmq.packet import EncodedBatch, Octets
 
 SUFFIX = ".segment"
+
+DAMAGE = frozenset({errno.EIO, errno.ENOENT, errno.EUCLEAN})
+"""What says that octets are gone; anything else may pass."""
 
 WRITEBACK_BYTES = 8 << 20
 """After so many octets the kernel is told to begin writing them to the disk: so it
@@ -111,11 +115,13 @@ class Segment:
         return header
 
     def payload_at(self, offset: int, header: RecordHeader) -> bytes | None:
-        """Of the record there; None where it is damaged."""
+        """Of the record there; None where it is damaged, for good."""
         at = offset + spool.RECORD_HEADER_LENGTH
         try:
             payload = os.pread(self._file(), header.length, at)
-        except OSError:
+        except OSError as error:
+            if error.errno not in DAMAGE:
+                raise
             return None
         is_whole = (
             len(payload) == header.length

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pcap_zmq.counters import Reason, SenderCounters
 from pcap_zmq.disk.recovery import boot_id, recover
-from pcap_zmq.disk.segment import Segment
+from pcap_zmq.disk.segment import DAMAGE, Segment
 from pcap_zmq.disk.segments import Segments
 from pcap_zmq.disk.state import StateFile
 from pcap_zmq.errors import (
@@ -39,8 +39,8 @@ SEGMENTS = 16
 """A spool has room for so many at least: what is dropped or freed at once is no more
 than one."""
 
-_DAMAGE = {errno.EIO, errno.ENOENT, errno.EUCLEAN}
-"""What says that octets are gone; anything else may pass."""
+_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What the host has none of at the moment: nothing can be taken now."""
 
 
 class FileSpool:
@@ -117,18 +117,23 @@ class FileSpool:
         return place
 
     def next_length(self) -> int | None:
-        """Octets of the next payload; None: nothing is unread."""
+        """Octets of the next payload; None: nothing is unread, or not now."""
         found = self._peek()
         return None if found is None else found[1].length
 
     def take(self) -> Record | None:
-        """The next record; what cannot be read of a segment is passed over, counted."""
+        """The next record; None: there is none, or not now. What is damaged is passed
+        over, counted."""
         found = self._peek()
         if found is None:
             return None
         segment, header = found
         place = self._at
-        payload = segment.payload_at(place.offset, header)
+        try:
+            payload = segment.payload_at(place.offset, header)
+        except OSError as error:
+            self._put_off(error)
+            return None
         length = spool.RECORD_HEADER_LENGTH + header.length
         self._at = _after(place, length, header.count)
         self.unread_packets -= header.count
@@ -219,7 +224,8 @@ class FileSpool:
             )
 
     def _peek(self) -> tuple[Segment, RecordHeader] | None:
-        """The next unread record, which `_at` is moved to."""
+        """The next unread record, which `_at` is moved to; None: there is none, or not
+        now."""
         while self.has_unread:
             segment = self._segments.at(self._at.segment)
             if segment is None:
@@ -234,10 +240,21 @@ class FileSpool:
             except SpoolFormatError as error:
                 self._pass_over(segment, error)
             except OSError as error:
-                if error.errno not in _DAMAGE:
-                    raise _explained(self._directory, error) from error
+                if error.errno not in DAMAGE:
+                    self._put_off(error)
+                    return None
                 self._pass_over(segment, error)
         return None
+
+    def _put_off(self, error: OSError) -> None:
+        """It will be tried again. Raises SpoolError for what does not pass by itself."""
+        if error.errno not in _SCARCE:
+            raise _explained(self._directory, error) from error
+        logger.warning(
+            "the spool %s cannot be read now: %s; tries go on",
+            self._directory,
+            error.strerror,
+        )
 
     def _pass_over(self, segment: Segment, error: Exception) -> None:
         """Without a length there is no way to the next record of a segment."""

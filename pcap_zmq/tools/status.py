@@ -100,9 +100,14 @@ class Status:
                 return True
             left_ns = deadline_ns - self._clock.now().mono_ns
             if left_ns <= 0:
+                why = (
+                    "it wants keys: give --key and --peer-key"
+                    if self._config.keys.key is None
+                    else "it does not take this key"
+                )
                 raise TransportError(
                     f"no answer from {self._config.address}: no pcap-zmq-recv listens "
-                    "there, or it does not take this key"
+                    f"there, or {why}"
                 )
             self._poller.wait([stop.watch(), Watch(self._socket, events)], left_ns)
         return False

@@ -126,7 +126,6 @@ def test_a_receivers_keys_go_together_or_not_at_all(
 def test_the_wrong_half_is_told(keys: Path, savefile: Path) -> None:
     public, secret = keys / "gw1.key", keys / "gw1.key_secret"
     options = ("--key", public, "--peer-key", public)
-    public.chmod(0o600)
     code, said = refused("pcap-zmq-send", *options, savefile, FAR)
     assert (code, "holds no secret key" in said) == (USAGE, True), said
     options = ("--key", secret, "--peer-key", secret)
@@ -172,7 +171,11 @@ def test_keygen_does_not_overwrite(keys: Path) -> None:
 
 def test_keygen_refuses_a_name_that_leads_elsewhere(tmp_path: Path) -> None:
     done = keygen("--name", "../gw1", tmp_path / "keys")
-    assert (done.returncode, "--name" in done.stderr) == (USAGE, True)
+    assert done.returncode == USAGE
+    assert done.stderr == (
+        "error: no certificate can have the name '../gw1'; it must be printable, "
+        "without quotes, slashes, and spaces around it; choose another --name\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -41,14 +41,16 @@ class Keys:
         self._directory = directory / "keys"
         self._allow = directory / "allow"
         self._directory.mkdir()
-        self._allow.mkdir()
+        self._allow.mkdir(0o755)
         for name in (RECEIVER, OPERATOR, *senders):
             public, secret = (half.decode() for half in zmq.curve_keypair())
             role = Role.OPERATOR if name == OPERATOR else Role.SENDER
             certificate = encode(Certificate(public, None, name, role))
-            (self._directory / f"{name}.key").write_text(certificate)
-            if name != RECEIVER:
-                (self._allow / f"{name}.key").write_text(certificate)
+            places = [self._directory, *([self._allow] if name != RECEIVER else [])]
+            for place in places:
+                # Whatever the umask, nobody else may write it.
+                (place / f"{name}.key").touch(0o644)
+                (place / f"{name}.key").write_text(certificate)
             own = self._directory / f"{name}.key_secret"
             own.touch(0o600)
             own.write_text(encode(Certificate(public, Secret(secret), name, role)))

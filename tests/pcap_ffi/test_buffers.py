@@ -34,6 +34,12 @@ def test_the_last_buffer_given_up_is_the_first_given_out() -> None:
     assert [place(buffer) for buffer in again] == places
 
 
+def test_buffers_of_another_size_do_not_stay_in_the_way() -> None:
+    others = [new_buffer(1000) for _ in range(20)]
+    del others
+    test_the_last_buffer_given_up_is_the_first_given_out()
+
+
 def test_a_slice_keeps_the_memory_of_the_whole() -> None:
     buffer = new_buffer(SIZE)
     slice_of_it = buffer[100:200]

@@ -18,6 +18,7 @@ from pcap_zmq.formats.inquiry import Kind, Question
 from pcap_zmq.formats.wire import Message, MessageType, StreamId
 from testbed.waiting import wait_until
 from tests.pipes import packets
+from tests.pipes.guarded import Keys
 from tests.pipes.tools import PATIENCE_S, Tool, Tools
 
 PACKETS = range(1000)
@@ -34,6 +35,12 @@ def savefile(tmp_path: Path) -> Path:
     path = tmp_path / "some.pcap"
     packets.write(path, PACKETS)
     return path
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    (tmp_path / "keys").mkdir()
+    return Keys(tmp_path / "keys")
 
 
 @pytest.fixture
@@ -76,6 +83,21 @@ def test_where_nobody_listens_there_is_no_answer(tools: Tools, tmp_path: Path) -
     assert tool.wait() == 4
     assert tool.said().startswith(f"error: no answer from {address}")
     assert len(tool.said().splitlines()) == 1
+
+
+def test_who_gives_no_keys_is_told_of_keys(
+    tools: Tools, tmp_path: Path, keys: Keys
+) -> None:
+    _, address = tools.receive_on_tcp(f"file:{tmp_path / 'out'}", *keys.of_receiver())
+    options: list[str | Path] = ["--timeout", "500ms"]
+    tool = tools.start("pcap-zmq", "status", address, *options)
+    assert tool.wait() == 4
+    assert tool.said().endswith("or it wants keys: give --key and --peer-key\n")
+    keys.make("stranger")
+    options += keys.of("stranger")
+    tool = tools.start("pcap-zmq", "status", address, *options)
+    assert tool.wait() == 4
+    assert tool.said().endswith("or it does not take this key\n")
 
 
 def test_where_something_else_listens_there_is_no_answer(tools: Tools) -> None:

@@ -1,5 +1,6 @@
 """A spool's directory: damage, power loss, limits, rights; and what deaths cost."""
 
+import errno
 import os
 import resource
 import tracemalloc
@@ -455,6 +456,78 @@ def test_a_segment_that_cannot_be_made_is_made_later(case: Case) -> None:
     blocker.rmdir()
     assert put(spool, range(5 + count, 20)) == 15 - count
     assert taken(spool) == list(range(20))
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """As a flood of connections may leave it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The limit bounds the number of a new one.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_descriptors_nothing_can_be_taken_now_and_all_of_it_later(
+    case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = case.open(SMALL)
+    put(spool, range(30))
+    assert len(case.segments()) > 2
+    assert spool.take() is not None
+    case.close()
+    spool = case.open(SMALL)
+    with no_descriptors():
+        assert spool.next_length() is None
+        assert spool.take() is None
+        assert spool.has_unread
+    assert "cannot be read now: Too many open files" in caplog.text
+    assert taken(spool) == list(range(30))
+    assert not case.counters.dropped.total()
+
+
+@pytest.mark.parametrize(
+    ("code", "is_later"),
+    [(errno.ENOMEM, True), (errno.ENFILE, True), (errno.EIO, False)],
+)
+def test_only_what_says_that_octets_are_gone_costs_packets(
+    case: Case, monkeypatch: pytest.MonkeyPatch, code: int, is_later: bool
+) -> None:
+    spool = case.open()
+    put(spool, range(2))
+    whole = os.pread
+
+    def pread(fd: int, length: int, offset: int) -> bytes:
+        if length > RECORD_HEADER_LENGTH:
+            raise OSError(code, os.strerror(code))
+        return whole(fd, length, offset)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pread", pread)
+        record = spool.take()
+    if is_later:
+        assert record is None
+        assert taken(spool) == [0, 1]
+    else:
+        assert record is not None
+        assert (record.lost, record.reason) == (1, Reason.DAMAGED)
+        assert taken(spool) == [1]
+
+
+def test_what_does_not_pass_by_itself_ends_the_sender(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = case.open()
+    put(spool, range(2))
+
+    def pread(fd: int, length: int, offset: int) -> bytes:
+        raise OSError(errno.EACCES, "no")
+
+    monkeypatch.setattr(os, "pread", pread)
+    with pytest.raises(SpoolPermissionError, match="may not be written"):
+        spool.take()
 
 
 # Who may have it.

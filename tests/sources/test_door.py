@@ -45,7 +45,7 @@ class Keys:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.allow = directory / "allow"
-        self.allow.mkdir()
+        self.allow.mkdir(0o755)
         self.receiver = self.make("receiver")
 
     def make(self, name: str, role: Role = Role.SENDER) -> Certificate:

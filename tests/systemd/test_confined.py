@@ -29,7 +29,7 @@ def keys(tmp_path: Path) -> Path:
         argv = [str(BIN / "pcap-zmq"), "keygen", "--name", name, str(tmp_path / "keys")]
         subprocess.run(argv, check=True, capture_output=True)
     allowed = tmp_path / "keys" / "allow"
-    allowed.mkdir()
+    allowed.mkdir(0o755)
     (tmp_path / "keys" / "gateway.key").rename(allowed / "gateway.key")
     return tmp_path / "keys"
 

@@ -36,7 +36,8 @@ class Kind(enum.Enum):
 class Output:
     """Where the receiver is told to write. may_write, may_replace: the thing itself,
     and its place in the directory. free: octets; None: not known. sees_all: whether
-    every process's descriptors could be looked at."""
+    every process's descriptors could be looked at. is_root: we are root, who may see
+    less than all in a container."""
 
     path: str
     is_file_wanted: bool
@@ -50,6 +51,7 @@ class Output:
     readers: tuple[Process, ...] = ()
     writers: tuple[Process, ...] = ()
     sees_all: bool = True
+    is_root: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,9 @@ def _judge_ends(output: Output) -> Iterator[Finding]:
             CHECK,
             f"nobody is seen to read {path}, but not every process shows what it has "
             "open",
-            "run as root, if you do not yet",
+            "run with CAP_SYS_PTRACE, outside of any container"
+            if output.is_root
+            else "run as root",
         )
     else:
         yield ok(CHECK, f"{path} is read by nobody yet: the senders hold their packets")

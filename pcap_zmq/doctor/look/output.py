@@ -42,6 +42,7 @@ def look(text: str) -> Output:
         readers=readers,
         writers=writers,
         sees_all=sees_all,
+        is_root=os.geteuid() == 0,
     )
 
 
