@@ -17,6 +17,8 @@ def stop() -> Iterator[Stop]:
     """One that takes this process's signals."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
+    # These tests may run under nohup.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     wakeup = signal.set_wakeup_fd(-1)
     stop = Stop()
     stop.install()

@@ -4,6 +4,7 @@ Specification: docs/wire.md. What may be sent when is `SenderLink`'s to
 say; here are the socket, its connections, and the log lines about them.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
@@ -12,6 +13,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from pcap_zmq import sockets
 from pcap_zmq.clock import NS_PER_MS
+from pcap_zmq.connections import Connections
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.ends import own_end
 from pcap_zmq.errors import WireError
@@ -27,6 +29,12 @@ logger = logging.getLogger(__name__)
 REPLIES_A_TURN = 256
 """More than a receiver owes in one: a peer that never ends must not stop the rest."""
 
+EVENTS_A_TURN = 1_024
+"""So that a flood of connections does not stop the rest."""
+
+CONNECTIONS_MAX = 1_024
+"""That a sender which listens has open at a time, of which one is of use."""
+
 TAKE_NS = 20 * NS_PER_MS
 """How long acknowledgements that nothing waits for may stay in the socket."""
 
@@ -39,6 +47,8 @@ _EVENTS = (
     | zmq.EVENT_CONNECT_RETRIED
 )
 
+_SRCFD = int(zmq.SRCFD)
+
 _OPENED = zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED
 """A connection is there, before any handshake; the event's value is its descriptor."""
 
@@ -46,7 +56,8 @@ _OPENED = zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED
 class LinkSink:
     """Connects to `endpoint`, or listens on it for one receiver at a time.
 
-    secure: gives the socket its keys; None: there are none. Reconnects by itself, for
+    connections: bounds those that come to it; None: it connects itself. secure: gives
+    the socket its keys; None: there are none. Reconnects by itself, for
     ever, also to a receiver that has refused our key. Raises ConfigError or
     TransportError where the endpoint cannot be had.
     """
@@ -59,11 +70,13 @@ class LinkSink:
         bind: bool,
         link: SenderLink,
         counters: SenderCounters,
+        connections: Connections | None = None,
         secure: Callable[[zmq.Socket[bytes]], None] | None = None,
     ) -> None:
         self._link = link
         self._counters = counters
         self._bind = bind
+        self._open = connections
         self.own_ends: set[End] = set()
         """Where our connections begin: one, or each address that peers came to."""
         self._deadline_ns: int | None = None
@@ -116,15 +129,7 @@ class LinkSink:
         """Takes note of connections and replies, and sends what may go."""
         self._served_ns = now.mono_ns
         self._receive_all(now)
-        while sockets.has_message(self._monitor):
-            message = recv_monitor_message(self._monitor)
-            event = int(message["event"])
-            if event & _OPENED:
-                self._note_own_end(int(message["value"]))
-                continue
-            # What the receiver said before it went comes before the news that it went.
-            self._receive_all(now)
-            self._note(event, int(message["value"]), now)
+        self._note_events(now)
         if self._redial is not None:
             self._redial.serve(now.mono_ns)
         if (
@@ -138,8 +143,11 @@ class LinkSink:
             self._has_told_silence = True
             logger.warning(
                 "%s accepts connections and answers no hello: it is no pcap-zmq "
-                "receiver, or one of another wire version; packets are held",
+                "receiver, or one of another wire version%s; packets are held",
                 self.endpoint,
+                ", or our key is an operator's, who sends nothing"
+                if self._has_keys
+                else "",
             )
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
@@ -214,6 +222,19 @@ class LinkSink:
                 # The connection went this moment; the monitor is about to say so.
                 self._link.disconnected()
 
+    def _note_events(self, now: Instant) -> None:
+        for _ in range(EVENTS_A_TURN):
+            if not sockets.has_message(self._monitor):
+                return
+            message = recv_monitor_message(self._monitor)
+            event, value = int(message["event"]), int(message["value"])
+            if event & _OPENED:
+                self._note_opening(value, now)
+                continue
+            # What the receiver said before it went comes before the news that it went.
+            self._receive_all(now)
+            self._note(event, value, now)
+
     def _receive_all(self, now: Instant) -> None:
         for _ in range(REPLIES_A_TURN):
             if not sockets.has_message(self._socket):
@@ -221,9 +242,11 @@ class LinkSink:
             self._receive(now)
 
     def _receive(self, now: Instant) -> None:
-        frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        if self._open is not None:
+            self._hear(self._open, frames[0], now)
         try:
-            reply = wire.decode_reply(list(frames))
+            reply = wire.decode_reply([frame.bytes for frame in frames])
         except WireError as error:
             if not self._has_told_nonsense:
                 self._has_told_nonsense = True
@@ -237,6 +260,25 @@ class LinkSink:
             self._has_told_silence = False
             logger.info("the receiver at %s takes packets", self.endpoint)
 
+    def _hear(self, connections: Connections, frame: zmq.Frame, now: Instant) -> None:
+        """Who talks is not cut off for those who say nothing."""
+        with contextlib.suppress(zmq.ZMQError):
+            # ZMTP 1.0 does not tell: its connection counts as silent.
+            connections.heard(int(frame.get(_SRCFD)), now.mono_ns)
+
+    def _note_opening(self, descriptor: int, now: Instant) -> None:
+        self._note_own_end(descriptor)
+        if self._open is None:
+            return
+        leaving = self._open.opened(descriptor, now.mono_ns)
+        if leaving is not None:
+            logger.warning(
+                "too many connections to %s, more than %d: cut off one from %s",
+                self.endpoint,
+                self._open.maximum,
+                leaving.who,
+            )
+
     def _note_own_end(self, descriptor: int) -> None:
         end = own_end(descriptor)
         if end is not None:
@@ -247,6 +289,8 @@ class LinkSink:
     def _note(self, event: int, value: int, now: Instant) -> None:
         if self._redial is not None:
             self._redial.note(event, now.mono_ns)
+        if self._open is not None and event == zmq.EVENT_DISCONNECTED:
+            self._open.closed(value)
         match event:
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._connections += 1

@@ -247,7 +247,7 @@ class FileSpool:
         return None
 
     def _put_off(self, error: OSError) -> None:
-        """It will be tried again. Raises SpoolError for what does not pass by itself."""
+        """To be tried again. Raises SpoolError for what does not pass by itself."""
         if error.errno not in _SCARCE:
             raise _explained(self._directory, error) from error
         logger.warning(

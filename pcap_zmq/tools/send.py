@@ -8,6 +8,7 @@ from pathlib import Path
 import zmq
 
 from pcap_zmq import sockets
+from pcap_zmq.connections import Connections, make_room
 from pcap_zmq.counters import Reason, SenderCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.sender_link import SenderLink
@@ -21,7 +22,7 @@ from pcap_zmq.policy.shaper import Shaper
 from pcap_zmq.poll import Poller
 from pcap_zmq.ports import Stage
 from pcap_zmq.privileges import drop_to
-from pcap_zmq.sinks.link import LinkSink
+from pcap_zmq.sinks.link import CONNECTIONS_MAX, LinkSink
 from pcap_zmq.sinks.spool import FileSpool
 from pcap_zmq.sources.nflog import NflogSource
 from pcap_zmq.sources.savefile import SavefileSource, open_input
@@ -149,6 +150,9 @@ class Send(Tool):
             bind=config.bind,
             link=link,
             counters=self.counters,
+            connections=(
+                Connections(make_room(CONNECTIONS_MAX), 0) if config.bind else None
+            ),
             secure=self._credentials.secure if self._credentials else None,
         )
 

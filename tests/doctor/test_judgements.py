@@ -148,6 +148,17 @@ def test_a_disk_that_is_nearly_full_is_a_warning_for_a_file_alone() -> None:
     assert verdicts(output.judge(fifo)) == []
 
 
+@pytest.mark.parametrize(
+    ("is_root", "remedy"), [(False, "run as root"), (True, "CAP_SYS_PTRACE")]
+)
+def test_root_is_not_told_to_become_root(is_root: bool, remedy: str) -> None:
+    fifo = replace(FILE, kind=Kind.FIFO, is_file_wanted=False, sees_all=False)
+    fifo = replace(fifo, is_root=is_root)
+    (finding,) = (f for f in output.judge(fifo) if f.verdict is UNKNOWN)
+    assert remedy in finding.remedy
+    assert ("as root" in finding.remedy) is not is_root
+
+
 def test_a_fifo_that_cannot_be_replaced_is_a_warning() -> None:
     fifo = replace(FILE, kind=Kind.FIFO, is_file_wanted=False, may_replace=False)
     assert verdicts(output.judge(fifo)) == [WARNING]

@@ -290,3 +290,22 @@ def test_a_rate_is_measured_over_a_second_or_more(desk: Desk) -> None:
     desk.now_ns += 2 * SECOND_NS
     desk.hears(MessageType.HEARTBEAT, 1, totals(3000, held=3000))
     assert desk.line().rate == 1500
+
+
+def test_what_is_malformed_is_counted_for_the_sender_on_that_connection(
+    desk: Desk,
+) -> None:
+    desk.hello(peer=b"one")
+    desk.link.blame(b"one")
+    desk.link.blame(b"another")
+    assert desk.line().malformed == 1
+
+
+def test_of_two_that_use_one_id_neither_is_given_up(desk: Desk) -> None:
+    desk.hello(said=totals(10, held=10), peer=b"one")
+    desk.hello(said=totals(5, held=5), stream=SECOND, peer=b"two")
+    assert desk.line().tally.dropped == {Reason.SENDER_GONE: 10}
+    desk.batch(1, 10, totals(10, held=10), peer=b"one")
+    tally = desk.line().tally
+    assert (tally.held_by_receiver, tally.held_by_sender) == (10, 5)
+    assert (tally.dropped.total(), tally.unaccounted) == (0, 0)

@@ -53,7 +53,7 @@ class Feed:
         endpoint: str,
         *options: str | Path,
     ) -> None:
-        self._receiver = receiver
+        self.receiver = receiver
         self._output = directory / "out.pcap"
         self._expected = packets.header()
         self.port = int(endpoint.rpartition(":")[2])
@@ -80,7 +80,7 @@ class Feed:
     def finish(self) -> tuple[Totals, Totals]:
         """The sender's and the receiver's; every octet has arrived, and once."""
         self.sender.stdin.close()
-        sent, received = self.sender.finish(), self._receiver.stop()
+        sent, received = self.sender.finish(), self.receiver.stop()
         assert self._output.read_bytes() == self._expected
         return sent, received
 

@@ -176,7 +176,18 @@ def is_prompt(tool: Tool, number: int) -> str:
     return tool.said()
 
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [
+    signal.SIGINT,
+    signal.SIGTERM,
+    pytest.param(
+        signal.SIGHUP,
+        marks=pytest.mark.skipif(
+            signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
+            reason="these tests run under nohup, and so would the commands",
+        ),
+    ),
+]
+"""Without keys there is nothing to read again on SIGHUP."""
 
 
 @pytest.mark.parametrize("number", SIGNALS)

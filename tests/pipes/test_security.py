@@ -264,6 +264,30 @@ def test_who_takes_another_for_the_receiver_is_told_so(
 # Secrets.
 
 
+def test_a_sender_with_an_operators_key_is_told_of_that(
+    tools: Tools, tmp_path: Path, keys: Keys
+) -> None:
+    keys.admit("boss", Role.OPERATOR)
+    _, endpoint = receive(tools, tmp_path, *keys.of_receiver())
+    savefile = tmp_path / "in.pcap"
+    packets.write(savefile, BEFORE)
+    sender = tools.send(savefile, endpoint, *keys.of("boss"))
+    sender.wait_to_say("or our key is an operator's, who sends nothing")
+
+
+def test_a_hangup_reads_the_list_at_the_receiver_and_ends_the_sender(
+    secured: Feed,
+) -> None:
+    """Which has nothing to read again."""
+    secured.feed(BEFORE)
+    totals = secured.sender.stop(signal.SIGHUP)
+    assert totals["acknowledged"] == len(BEFORE)
+    receiver = secured.receiver
+    receiver.process.send_signal(signal.SIGHUP)
+    receiver.wait_to_say("the list of keys is read again")
+    assert receiver.stop()["written"] == len(BEFORE)
+
+
 def test_no_secret_shows_anywhere(tools: Tools, tmp_path: Path, keys: Keys) -> None:
     own = keys.admit("gw1")
     verbose = ("--log-level", "debug")

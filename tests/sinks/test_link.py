@@ -81,7 +81,12 @@ class Bench:
         return self._clock.now()
 
     def sink(
-        self, endpoint: str, *, bind: bool = False, queue_bytes: int = QUEUE_BYTES
+        self,
+        endpoint: str,
+        *,
+        bind: bool = False,
+        queue_bytes: int = QUEUE_BYTES,
+        connections: Connections | None = None,
     ) -> LinkSink:
         """A sender of its own."""
         self._run += 1
@@ -96,7 +101,12 @@ class Bench:
             lambda: wire.encode_totals(counters, link.held_packets),
         )
         sink = LinkSink(
-            self._context, endpoint, bind=bind, link=link, counters=counters
+            self._context,
+            endpoint,
+            bind=bind,
+            link=link,
+            counters=counters,
+            connections=connections,
         )
         self.sinks.append(sink)
         self.links[sink] = link
@@ -263,6 +273,62 @@ def test_a_port_scan_does_not_take_a_bound_sender_from_its_receiver(
         assert sink.offer(batch_of(range(number, number + 1)), bench.now)
         bench.until(lambda: not sink.held_packets, "acknowledgements")
     assert bench.numbers() == [0, 1, 2]
+
+
+def test_a_flood_of_connections_drives_out_itself_and_not_the_receiver(
+    bench: Bench,
+) -> None:
+    connections = Connections(16, 0)
+    sink = bench.sink("tcp://127.0.0.1:0", bind=True, connections=connections)
+    bench.source(sink.endpoint, connect=True)
+    assert sink.offer(batch_of(range(10)), bench.now)
+    bench.until(lambda: not sink.held_packets, "acknowledgements")
+    with contextlib.ExitStack() as opened:
+        port = urlsplit(sink.endpoint).port or 0
+        flood = []
+        for _ in range(40):
+            stranger = socket.create_connection(("127.0.0.1", port))
+            flood.append(opened.enter_context(stranger))
+        bench.until(lambda: sum(map(_has_ended, flood)) == 40 - 8, "the cut")
+        bench.until(lambda: len(connections) <= 1 + 8, "the end of the others")
+        assert sink.offer(batch_of(range(10, 20)), bench.now)
+        bench.until(lambda: not sink.held_packets, "acknowledgements")
+    bench.until(lambda: len(connections) == 1, "the strangers to have gone")
+    assert bench.sent[sink].reconnects == 0
+    assert bench.numbers() == list(range(20))
+
+
+def _has_ended(stranger: socket.socket) -> bool:
+    """The other side has closed it; what it said before is passed over."""
+    stranger.setblocking(False)
+    try:
+        while stranger.recv(1 << 12):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+    return True
+
+
+def test_a_turn_takes_so_many_events_and_the_next_follows_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pcap_zmq.sinks.link.EVENTS_A_TURN", 3)
+    connections = Connections(100, 0)
+    sink = bench.sink("tcp://127.0.0.1:0", bind=True, connections=connections)
+    port = urlsplit(sink.endpoint).port or 0
+    with contextlib.ExitStack() as opened, bench.standing_still(sink):
+        for _ in range(10):
+            stranger = socket.create_connection(("127.0.0.1", port))
+            opened.enter_context(stranger)
+            # ZeroMQ speaks first, and after it has told of the connection.
+            assert stranger.recv(1)
+        for counted in (3, 6, 9, 10):
+            # Not a moment: what came is still there to be seen.
+            Poller().wait(sink.watch(wanted=False), int(PATIENCE_S * 1e9))
+            sink.serve(bench.now)
+            assert len(connections) == counted
 
 
 def test_a_free_port_that_was_asked_for_is_told(bench: Bench) -> None:
