@@ -173,6 +173,8 @@ LAYERS = {
     "pcap_zmq.sinks.": (
         *VALUES,
         *EDGE,
+        # A sender may listen, too.
+        "pcap_zmq.connections",
         "pcap_zmq.disk.",
         "pcap_zmq.ends",
         "pcap_zmq.sockets",

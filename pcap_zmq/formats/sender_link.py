@@ -99,7 +99,6 @@ class SenderLink:
         if reply.type is ReplyType.FAREWELL and self.state is State.LEAVING:
             # What the receiver has is its to deliver now.
             self._acknowledge(min(reply.next - 1, self._queue.sent))
-            self.state = State.GONE
             self.abandon()
         elif reply.type is ReplyType.WELCOME and self.state in {
             State.GREETING,
@@ -135,7 +134,8 @@ class SenderLink:
 
     def abandon(self) -> int:
         """Gives up what is held and not in the spool, counted as dropped; returns how
-        many packets. Nothing more can be sent then."""
+        many packets. Nothing more is said then, whatever is heard."""
+        self.state = State.GONE
         dropped = self._queue.abandon()
         self._next_to_send = self._queue.last + 1
         self._under_way = 0

@@ -155,8 +155,8 @@ def test_root_is_not_told_to_become_root(is_root: bool, remedy: str) -> None:
     fifo = replace(FILE, kind=Kind.FIFO, is_file_wanted=False, sees_all=False)
     fifo = replace(fifo, is_root=is_root)
     (finding,) = (f for f in output.judge(fifo) if f.verdict is UNKNOWN)
-    assert remedy in finding.remedy
-    assert ("as root" in finding.remedy) is not is_root
+    assert remedy in finding.remedy[0]
+    assert ("as root" in finding.remedy[0]) is not is_root
 
 
 def test_a_fifo_that_cannot_be_replaced_is_a_warning() -> None:

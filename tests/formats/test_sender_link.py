@@ -509,6 +509,14 @@ def test_what_is_abandoned_is_counted_as_dropped(case: Case) -> None:
     assert (case.link.held_packets, case.link.held_bytes) == (0, 0)
 
 
+def test_nothing_is_said_after_everything_was_abandoned(case: Case) -> None:
+    case.come_up()
+    case.link.abandon()
+    case.hears(ReplyType.WELCOME, 0, 1)
+    case.link.connected(case.now_ns)
+    assert case.types() == []
+
+
 def test_nothing_is_sent_of_what_was_abandoned(case: Case) -> None:
     case.come_up()
     case.offer()

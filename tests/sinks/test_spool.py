@@ -617,6 +617,25 @@ def test_what_had_arrived_from_a_killed_sender_is_not_counted_as_lost(
     assert world.counters.acknowledged == 3
 
 
+def test_a_link_without_descriptors_waits_and_loses_nothing(world: SpoolWorld) -> None:
+    world.disconnect()
+    world.now_ns += 4 * SECOND
+    world.sender_speaks()
+    for _ in range(20):
+        world.give(100)
+    world.stop()
+    with no_descriptors():
+        world.connect()
+        world.turn()
+        world.now_ns += SECOND
+        world.turn()
+        assert world.output == []
+    world.settle()
+    world.check_settled()
+    assert [written.number for written in world.output] == list(range(20))
+    assert not world.counters.dropped.total()
+
+
 def test_new_packets_take_no_numbers_of_those_that_died(world: SpoolWorld) -> None:
     send(world, 4)
     world.kill(kept_up=1)
