@@ -134,9 +134,10 @@ class Stream:
         batches.append((sequence, self.account.received))
 
     def is_settled(self) -> bool:
-        """Nothing of it is held here."""
+        """Nothing of it is held here, not even a batch of no packets."""
         account = self.account
-        return account.received == account.written + account.dropped.total()
+        settled = account.written + account.dropped.total()
+        return not self.costs and account.received == settled
 
     def compare_acknowledged(self) -> None:
         """How far the sender has found its packets acknowledged: to the end of which

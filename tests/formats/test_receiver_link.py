@@ -508,6 +508,22 @@ def test_the_longest_unheard_stream_is_forgotten_first() -> None:
     assert stream in desk.link.streams
 
 
+def test_an_earlier_run_with_an_empty_batch_to_write_is_not_forgotten() -> None:
+    """It has room of the queue, which nobody would give back."""
+    desk = Desk()
+    for run in range(1, 200):
+        stream = StreamId(b"a" * 16, run)
+        desk.greets(stream)
+        batch = Message(MessageType.BATCH, stream, 1, payload=bytes(QUEUE // 4))
+        held = desk.link.receive(PEER_A, batch, desk.now_ns)
+        desk.greets(StreamId(b"a" * 16, run + 1))
+        desk.now_ns += HEARTBEAT_NS
+        desk.says()
+        desk.writes(held)
+    desk.greets(B, PEER_B)
+    assert desk.hears(MessageType.BATCH, 1, stream=B, peer=PEER_B) is not None
+
+
 def test_a_stream_that_is_heard_again_is_not_the_longest_unheard() -> None:
     desk = Desk()
     desk.greets(A, PEER_A)

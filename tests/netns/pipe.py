@@ -58,6 +58,8 @@ class Program:
     def totals(self) -> dict[str, int]:
         """Its last line, by word: logged, acknowledged, written, and so on."""
         *_, line = re.findall(r"^totals: (.*)$", self.log.read_text(), re.MULTILINE)
+        # The receiver's line ends with what the ledger lacks.
+        assert "unaccounted" not in line or line.endswith(", unaccounted 0"), line
         found = {word: int(n) for word, n in re.findall(r"([a-z_]+) (\d+)\b", line)}
         compressed = re.search(r"in (\d+) batches \((\d+) compressed\)", line)
         if compressed:

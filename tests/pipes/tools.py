@@ -151,11 +151,16 @@ class Tool:
         self.process.wait(PATIENCE_S)
 
     def totals(self) -> Totals:
-        """What it printed at its end."""
+        """What it printed at its end; every packet is somewhere in it."""
         lines = [line for line in self.said().splitlines() if line.startswith("totals")]
         assert len(lines) == 1, self.said()
         assert "Traceback" not in self.said()
-        return Totals(lines[0])
+        totals = Totals(lines[0])
+        if totals.line.startswith("totals: logged"):
+            assert_sender_conserves(totals)
+        else:
+            assert_receiver_conserves(totals)
+        return totals
 
     def peak_bytes(self) -> int:
         """The most memory that it had in use so far; it must still run."""
