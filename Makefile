@@ -15,7 +15,7 @@ BUILT_FROM := pyproject.toml setup.py $(filter-out %/_linux.c %/_nflog.c %/_pcap
 	pcap_ffi/*.c pcap_ffi/*.h pcap_ffi/_build.py))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types suite fuzz bench soak venv clean system-packages
+.PHONY: help demo test lint types suite booted fuzz bench soak venv clean system-packages
 
 help: ## Show these lines
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -34,6 +34,9 @@ types: $(VENV)/.installed ## Types, by mypy
 
 suite: $(VENV)/.installed ## The tests; PYTEST_ARGS="-n auto" says how
 	$(RUN)/pytest $(PYTEST_ARGS)
+
+booted: $(VENV)/.installed ## The units under a systemd of their own; as root
+	BOOT_SYSTEMD=1 $(RUN)/pytest tests/systemd/test_booted.py
 
 fuzz: $(VENV)/.installed ## Fuzz every parser, MINUTES=10 each; FUZZ= says which
 	@PYTHON='$(PYTHON)' sh scripts/system-packages --with clang

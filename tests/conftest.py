@@ -1,11 +1,15 @@
 """Fixtures that every test may use, and the rule that nothing is skipped unseen."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
 import zmq
+
+# What runs the tests may ignore it (nohup), and every command would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 NO_SKIPS = "TESTS_MAY_NOT_SKIP"
 """Set where everything that the tests need is installed: a skip is a failure then."""

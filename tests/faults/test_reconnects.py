@@ -16,7 +16,7 @@ pytestmark = pytest.mark.netns
 
 MIB = 1 << 20
 
-GROWTH_BYTES = 4 * MIB
+GROWTH_BYTES = 12 << 20
 """Under half a kilobyte for each connection: what allocators do by themselves."""
 
 

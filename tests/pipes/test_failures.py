@@ -179,13 +179,7 @@ def is_prompt(tool: Tool, number: int) -> str:
 SIGNALS = [
     signal.SIGINT,
     signal.SIGTERM,
-    pytest.param(
-        signal.SIGHUP,
-        marks=pytest.mark.skipif(
-            signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
-            reason="these tests run under nohup, and so would the commands",
-        ),
-    ),
+    signal.SIGHUP,
 ]
 """Without keys there is nothing to read again on SIGHUP."""
 

@@ -59,10 +59,8 @@ def receiver_link() -> Seeds:
     yield "goodbye", here + say(batch) + say(goodbye) + bytes([speak, write, 1, speak])
     two = here + say(hello, peer=1, sender=1) + bytes([speak]) + say(heartbeat)
     yield "two-senders", two + say(batch, peer=1, sender=1) + bytes([speak])
-    yield (
-        "another-run",
-        here + say(batch) + say(hello, peer=1, start=1) + bytes([speak]),
-    )
+    again = say(hello, start=1)
+    yield "another-run", here + say(batch) + again + bytes([speak])
     yield "two-streams-on-a-connection", here + say(hello, sender=1) + say(batch)
     # The first stream comes back, and the second one moves on.
     swapped = here + say(hello, sender=1) + say(hello) + say(hello, sender=1, peer=1)
@@ -71,11 +69,16 @@ def receiver_link() -> Seeds:
     yield "moved", moved + say(batch) + say(batch, peer=1) + bytes([write, 2, speak])
     yield "silence", here + bytes([wait, 4, speak]) + say(heartbeat) + bytes([speak])
     yield "lost", here + say(batch) + bytes([lose, 0, speak, write, 1]) + say(hello)
-    full = (
-        b"\0" + say(hello) + bytes([speak]) + say(batch) * 3 + bytes([wait, 2, speak])
-    )
+    full = b"\0" + say(hello) + bytes([speak]) + say(batch) * 3
     yield "dropped", here + say(batch) * 2 + bytes([drop, 1, look, write, 1, look])
+    empty = say(batch)[:-4] + b"\0" + say(batch)[-3:]
+    superseded = here + empty + again + bytes([wait, 2, speak])
+    late = superseded + say(hello) + bytes([write, 1, speak])
+    yield "an-empty-batch-of-an-earlier-run", late
     yield "never-acknowledged", here + bytes([flood, 0, 255, flood, 0, 255, look])
     keyed = b"\3" + say(hello, peer=2) + say(hello, peer=3) + bytes([speak])
     yield "one-id-with-two-names", keyed + say(batch, peer=2) + say(batch, peer=3)
-    yield "no-room", full + bytes([write, 1, wait, 2, speak]) + say(batch)
+    yield (
+        "no-room",
+        full + bytes([wait, 2, speak, write, 1, wait, 2, speak]) + say(batch),
+    )

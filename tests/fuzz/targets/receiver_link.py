@@ -3,8 +3,8 @@ receiver's link raises nothing; gives each stream's batches out once and in orde
 a message where, and only where, its stream said hello last on that connection; takes
 nobody for somebody of another name; holds no more than twice its queue and a batch, and
 remembers no more than that is worth; calls written only what is; speaks what can be
-read; is never due without having something to say or to look at; and has in its ledger
-every packet that it took.
+read; is never due without having something to say or to look at; has in its ledger
+every packet that it took; and once all is written has all its room again.
 
 Input: 1 octet, the queue; then steps, each 1 octet and what it takes.
 """
@@ -252,6 +252,18 @@ class Case:
         assert tally.held_by_receiver == sum(held.values())
         assert tally.delivered == self.counters.written
 
+    def end(self) -> None:
+        """What was taken is written sooner or later, and all room is there again."""
+        while self.waiting:
+            self.settle(self.write, len(self.waiting))
+        link = self.link
+        assert all(not stream.held_bytes for stream in link.streams.values())
+        newcomer = StreamId(bytes([9] * 16), 1)
+        link.receive(b"new", Message(MessageType.HELLO, newcomer, 1), self.now_ns)
+        room = HARD_LIMIT * self.queue_bytes - 1
+        batch = Message(MessageType.BATCH, newcomer, 1, payload=bytes(room))
+        assert link.receive(b"new", batch, self.now_ns) is not None
+
 
 def check(octets: bytes) -> None:
     front = Front(octets)
@@ -260,7 +272,4 @@ def check(octets: bytes) -> None:
         case.step()
     case.speak()
     case.look()
-    # What was taken is written sooner or later, and nobody is owed anything then.
-    while case.waiting:
-        case.link.written(case.waiting.popleft()[1].receipt)
-    assert all(not stream.held_bytes for stream in case.link.streams.values())
+    case.end()
