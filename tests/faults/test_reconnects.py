@@ -17,7 +17,7 @@ pytestmark = pytest.mark.netns
 MIB = 1 << 20
 
 GROWTH_BYTES = 12 << 20
-"""Under half a kilobyte for each connection: what allocators do by themselves."""
+"""About a kilobyte for each connection: what allocators and busy queues do anyway."""
 
 
 class Size:
