@@ -43,6 +43,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         }
         argv = (
             f"{sys.executable} -m pytest -q --no-header --tb=short -p no:cacheprovider"
+            " -p no:unraisableexception"
         )
         name = f"{pyfuncitem.path}::{'::'.join(pyfuncitem.nodeid.split('::')[1:])}"
         done = network.add("inside").run(
