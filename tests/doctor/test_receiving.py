@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -112,22 +113,47 @@ def test_a_file_that_holds_something_is_a_warning(tmp_path: Path) -> None:
     )
 
 
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """One that everybody gets as far as: pytest closes its own to others, and every
+    pytest that starts does it again."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
 AS_NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="nobody else can be become")
-def test_what_may_not_be_written_is_a_problem(tmp_path: Path, fifo: Path) -> None:
-    tmp_path.chmod(0o755)
-    # Down to it, so that nobody gets as far as the FIFO.
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o055)
+def test_what_may_not_be_written_is_a_problem(open_directory: Path) -> None:
+    fifo = open_directory / "fifo"
+    os.mkfifo(fifo, 0o600)
     assert "may not be written" in ask("--recv", fifo, within=AS_NOBODY).one(
         "output", "problem"
     )
-    missing = tmp_path / "other"
+    missing = open_directory / "other"
     said = ask("--recv", missing, within=AS_NOBODY).one("output", "problem")
     assert "this user may not make the FIFO in that directory" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nobody else can be become")
+@pytest.mark.parametrize("path", ["fifo", "further/fifo", "file"])
+def test_what_is_behind_a_closed_directory_is_a_problem(
+    open_directory: Path, path: str
+) -> None:
+    closed = open_directory / "closed"
+    closed.mkdir(mode=0o700)
+    output = f"file:{closed / path}" if path == "file" else closed / path
+    asked = ask("--recv", output, within=AS_NOBODY)
+    said = asked.one("output", "problem")
+    assert said == (
+        f"{closed / path} is behind a directory that this user may not search"
+    )
+    assert asked.remedy("output", "problem") == [
+        "let the receiver's user search (x) every directory above it"
+    ]
 
 
 # Who is at its ends.
@@ -162,8 +188,10 @@ def test_two_readers_are_a_problem(fifo: Path) -> None:
         with started(["cat", str(fifo)]) as one, started(["cat", str(fifo)]) as other:
             await_open(one, fifo)
             await_open(other, fifo)
+            # First: without a writer, the readers leave at once.
+            writing = os.open(fifo, os.O_WRONLY)
             os.close(held)
-            held = os.open(fifo, os.O_WRONLY)
+            held = writing
             said = ask_about(fifo).of("output", "problem")
     finally:
         os.close(held)

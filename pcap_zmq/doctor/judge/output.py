@@ -30,6 +30,7 @@ class Kind(enum.Enum):
     FILE = "a file"
     DIRECTORY = "a directory"
     OTHER = "neither a FIFO nor a regular file"
+    HIDDEN = "behind a directory that this user may not search"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,13 @@ class Pipes:
 def judge(output: Output) -> Iterator[Finding]:
     """The path itself."""
     path, kind = output.path, output.kind
-    if not output.has_directory:
+    if kind is Kind.HIDDEN:
+        yield problem(
+            CHECK,
+            f"{path} is {kind.value}",
+            "let the receiver's user search (x) every directory above it",
+        )
+    elif not output.has_directory:
         yield problem(
             CHECK, f"{path} has no directory to be in", "make the directory first"
         )

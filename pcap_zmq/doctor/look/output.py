@@ -33,7 +33,8 @@ def look(text: str) -> Output:
         path=str(path),
         is_file_wanted=is_file_wanted,
         kind=kind,
-        has_directory=directory.is_dir(),
+        # Path.is_dir() raises where a directory above may not be searched.
+        has_directory=os.path.isdir(directory),  # noqa: PTH112
         may_write=os.access(path, os.W_OK),
         may_replace=may_replace,
         mode=0 if status is None else stat.S_IMODE(status.st_mode),
@@ -60,6 +61,8 @@ def look_for_ids(output: Output | None) -> Readers:
 def _kind(path: Path) -> tuple[Kind, os.stat_result | None]:
     try:
         status = path.stat()
+    except PermissionError:
+        return Kind.HIDDEN, None
     except OSError:
         return Kind.NOTHING, None
     if stat.S_ISFIFO(status.st_mode):
