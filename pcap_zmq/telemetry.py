@@ -102,7 +102,7 @@ class SenderReport:
             f"logged {counters.logged}, acknowledged {counters.acknowledged}, "
             f"held {self._held()}, {_losses(counters)}, "
             f"{_size(counters.raw_bytes)} in {counters.batches} batches "
-            f"({counters.compressed_batches} compressed), "
+            f"({_compressed(counters)}), "
             f"{_size(counters.payload_bytes)} encoded, "
             f"ratio {_ratio(counters.payload_bytes, counters.raw_bytes)}, "
             f"stamped here {counters.stamped_here}, "
@@ -217,6 +217,11 @@ def _losses(counters: SenderCounters) -> str:
         }
     )
     return f"{missed}, dropped {_by_reason(counters.dropped)}{rare}"
+
+
+def _compressed(counters: SenderCounters) -> str:
+    rest = _unless_zero({"incompressible": counters.incompressible_batches})
+    return f"{counters.compressed_batches} compressed{rest}"
 
 
 def _unless_zero(numbers: Mapping[str, int]) -> str:

@@ -131,6 +131,12 @@ def test_the_totals_of_a_sender_are_since_its_start() -> None:
     )
 
 
+def test_batches_that_do_not_shrink_are_said_where_there_are_any() -> None:
+    counters = SenderCounters(batches=9, compressed_batches=3, incompressible_batches=4)
+    report = SenderReport(counters, nothing_held)
+    assert "in 9 batches (3 compressed, incompressible 4)" in report.totals()
+
+
 # The receiver's.
 
 

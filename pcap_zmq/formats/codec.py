@@ -43,6 +43,9 @@ LEVELS = {
     Codec.LZ4: Levels(0, 0, 12),
 }
 
+_ZSTD_LIGHT = -1
+"""zstd's next lower level: it finds the same repetitions and codes no single octets."""
+
 _ZSTD_WINDOW_MAX = 1 << 27
 """What zstd's own tools accept unasked: more memory than that is an attack."""
 
@@ -54,8 +57,9 @@ Compress = Callable[[Octets], bytes]
 
 
 def compressor(codec: Codec, level: int | None = None) -> Compress:
-    """A function that compresses one payload. Raises ConfigError for a level that the
-    codec has not, or a codec whose library is not installed."""
+    """A function that compresses one payload; for one thread, since it may keep memory
+    from call to call. Raises ConfigError for a level that the codec has not, or a codec
+    whose library is not installed."""
     levels = LEVELS[codec]
     level = levels.default if level is None else level
     if not levels.minimum <= level <= levels.maximum:
@@ -70,9 +74,7 @@ def compressor(codec: Codec, level: int | None = None) -> Compress:
             # ISA-L's level 0 still compresses: it is the fastest of its four.
             return functools.partial(isal_zlib.compress, level=level)
         case Codec.ZSTD:
-            zstandard = _library("zstandard", "zstd")
-            compress: Compress = zstandard.ZstdCompressor(level=level).compress
-            return compress
+            return _zstd_compressor(level)
         case Codec.LZ4:
             block = _library("lz4.block", "lz4")
             mode = "high_compression" if level else "default"
@@ -81,9 +83,23 @@ def compressor(codec: Codec, level: int | None = None) -> Compress:
             )
 
 
+def light_compressor(codec: Codec, level: int | None = None) -> Compress:
+    """The same with less effort, for what hardly shrinks: where the codec has such a
+    level, and nobody has chosen another."""
+    if codec is Codec.ZSTD and level is None:
+        return _zstd_compressor(_ZSTD_LIGHT)
+    return compressor(codec, level)
+
+
+def _zstd_compressor(level: int) -> Compress:
+    zstandard = _library("zstandard", "zstd")
+    compress: Compress = zstandard.ZstdCompressor(level=level).compress
+    return compress
+
+
 def decompress(codec: int, payload: Octets, raw_length: int) -> Octets:
     """Exactly `raw_length` octets. Raises FormatError where the payload is anything
-    else, without having made more than that."""
+    else, without having made more than that. For one thread at a time."""
     match codec:
         case Codec.NONE:
             raw: Octets = payload
@@ -124,13 +140,20 @@ def _decompress_zstd(payload: Octets, raw_length: int) -> bytes:
         if not raw_length:
             # The library looks at nothing beyond a header that claims no data.
             return _nothing_of_zstd(payload, parameters.has_checksum)
-        decompressor = zstandard.ZstdDecompressor()
-        raw: bytes = decompressor.decompress(
+        raw: bytes = _zstd_decompressor().decompress(
             payload, max_output_size=raw_length, allow_extra_data=False
         )
     except zstandard.ZstdError as error:
+        # What it has allocated for a frame that does not end goes with it.
+        _zstd_decompressor.cache_clear()
         raise FormatError(f"zstd: {error}") from error
     return raw
+
+
+@functools.cache
+def _zstd_decompressor() -> Any:
+    """One for all: to make one costs more than to decompress a small batch."""
+    return _library("zstandard", "zstd").ZstdDecompressor()
 
 
 def _nothing_of_zstd(payload: Octets, has_checksum: bool) -> bytes:

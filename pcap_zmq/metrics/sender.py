@@ -69,6 +69,10 @@ COUNTED = {
     ): "payload_bytes",
     _counter("batches", "Batches passed on."): "batches",
     _counter("compressed_batches", "Of those, compressed."): "compressed_batches",
+    _counter(
+        "incompressible_batches",
+        "Of those, sent as they were because such traffic does not shrink.",
+    ): "incompressible_batches",
     _counter("reconnects", "Connections after the first."): "reconnects",
 }
 MISSED_TAIL = _gauge(

@@ -15,7 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcap_zmq.errors import ConfigError, FormatError
-from pcap_zmq.formats.codec import LEVELS, Codec, compressor, decompress
+from pcap_zmq.formats.codec import (
+    LEVELS,
+    Codec,
+    compressor,
+    decompress,
+    light_compressor,
+)
 from pcap_zmq.formats.wire import RAW_LENGTH_MAX
 from tests.support.bombs import lz4_bomb, zlib_bomb, zstd_bomb
 from tests.support.properties import bounded, thorough
@@ -225,6 +231,35 @@ def test_every_codec_at_every_level_gives_back_what_went_in(
     codec: Codec, level: int, raw: bytes
 ) -> None:
     assert decompress(codec, compressor(codec, level)(raw), len(raw)) == raw
+
+
+@pytest.mark.parametrize("codec", Codec)
+@given(raw=st.binary(max_size=2000) | st.just(RAW))
+@bounded
+def test_every_codec_gives_back_what_went_in_with_little_effort(
+    codec: Codec, raw: bytes
+) -> None:
+    assert decompress(codec, light_compressor(codec)(raw), len(raw)) == raw
+
+
+@pytest.mark.parametrize(("codec", "level"), EVERY_LEVEL)
+def test_a_level_that_was_chosen_is_kept_where_little_effort_would_do(
+    codec: Codec, level: int
+) -> None:
+    light, chosen = light_compressor(codec, level), compressor(codec, level)
+    assert light(RAW) == chosen(RAW)
+
+
+@pytest.mark.parametrize("codec", COMPRESSED)
+def test_a_payload_comes_back_whatever_was_refused_before_it(codec: Codec) -> None:
+    """What the library keeps from one payload to the next is no part of any."""
+    payload = compressor(codec)(RAW)
+    bad = [payload[:-1], payload + b"\0", payload[:20] + payload[21:], payload[::-1]]
+    for refused in bad:
+        with pytest.raises(FormatError):
+            decompress(codec, refused, len(RAW))
+        assert decompress(codec, payload, len(RAW)) == RAW
+        assert decompress(codec, compressor(codec)(b""), 0) == b""
 
 
 @pytest.mark.parametrize("codec", Codec)

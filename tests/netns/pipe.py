@@ -61,7 +61,7 @@ class Program:
         # The receiver's line ends with what the ledger lacks.
         assert "unaccounted" not in line or line.endswith(", unaccounted 0"), line
         found = {word: int(n) for word, n in re.findall(r"([a-z_]+) (\d+)\b", line)}
-        compressed = re.search(r"in (\d+) batches \((\d+) compressed\)", line)
+        compressed = re.search(r"in (\d+) batches \((\d+) compressed", line)
         if compressed:
             found["batches"], found["compressed"] = map(int, compressed.groups())
         return found

@@ -10,6 +10,7 @@ from pcap_zmq.counters import Reason, SenderCounters
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.formats.codec import Codec, decompress
 from pcap_zmq.packet import Batch, EncodedBatch, Instant, Packet
+from pcap_zmq.policy.gain import SMALL, TRIED_EVERY
 from pcap_zmq.policy.shaper import Shaper
 from pcap_zmq.stages.encoder import Encoder
 from tests.support.properties import bounded
@@ -25,6 +26,18 @@ def encoder(
 ) -> tuple[Encoder, SenderCounters]:
     counters = SenderCounters()
     return Encoder(Shaper(low, high), codec, None, counters), counters
+
+
+def encrypted_batch() -> Batch:
+    """Of 1,400 octets each, so much like each other as those of one connection are."""
+    start_ns = 1_700_000_000 * NS_PER_S
+    header = bytes(range(52))
+    return batch_of(
+        [
+            Packet(start_ns + n * 3_000, 1_400, header + os.urandom(1_348))
+            for n in range(40)
+        ]
+    )
 
 
 def feed(encoder: Encoder, batch: Batch, now: Instant = NOW) -> list[EncodedBatch]:
@@ -54,6 +67,41 @@ def test_what_does_not_shrink_goes_as_it_is(codec: Codec) -> None:
     assert encoded.codec == Codec.NONE
     assert encoded.payload is batch.records
     assert counters.compressed_batches == 0
+
+
+@pytest.mark.parametrize("codec", COMPRESSED)
+def test_what_hardly_shrinks_goes_as_it_is(codec: Codec) -> None:
+    """Full packets of an encrypted connection: what shrinks is their headers."""
+    stage, counters = encoder(codec)
+    for _ in range(10):
+        batch = encrypted_batch()
+        (encoded,) = feed(stage, batch)
+        assert encoded.codec == Codec.NONE
+        assert encoded.payload is batch.records
+    assert (counters.compressed_batches, counters.incompressible_batches) == (0, 10)
+
+
+@pytest.mark.parametrize("codec", COMPRESSED)
+def test_encrypted_traffic_that_turns_to_text_is_compressed_again(codec: Codec) -> None:
+    stage, counters = encoder(codec)
+    for _ in range(5 * TRIED_EVERY):
+        feed(stage, encrypted_batch())
+    assert counters.compressed_batches == 0
+    text = batch_of(plain_packets(100))
+    codecs = [feed(stage, text)[0].codec for _ in range(2 * TRIED_EVERY)]
+    first = codecs.index(codec)
+    # Not at once: nobody had looked at what came.
+    assert 0 < first < TRIED_EVERY
+    assert set(codecs[first:]) == {codec}
+
+
+@pytest.mark.parametrize("codec", COMPRESSED)
+def test_a_batch_that_fits_into_one_packet_is_not_compressed(codec: Codec) -> None:
+    stage, counters = encoder(codec)
+    batch = Batch(RAW, bytes(SMALL - 1), 3)
+    (encoded,) = feed(stage, batch)
+    assert encoded.payload is batch.records
+    assert counters.incompressible_batches == 0
 
 
 def test_an_empty_batch_goes_as_it_is() -> None:
@@ -118,4 +166,6 @@ def test_packets_are_encoded_or_counted_as_dropped(
             assert len(encoded.payload) <= len(batch.records)
             raw = decompress(encoded.codec, encoded.payload, encoded.raw_length)
             assert raw == batch.records
+    went = counters.compressed_batches + counters.incompressible_batches
+    assert went <= counters.batches
     assert offered == passed + counters.dropped[Reason.HIGH_WATERMARK]
