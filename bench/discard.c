@@ -5,8 +5,9 @@
  * -s: stop reading for good after so many octets, and say so: the slow reader, until it
  * is killed. -l: take the time that loadgen -s wrote into each packet, and print how
  * long it took from there to this reader. PATH may be a FIFO; its pipe is made 1 MiB.
- * Prints one JSON object at the end of the stream: packets, octets, torn (octets after
- * the last whole record), cpu_seconds, and with -l the delays, in nanoseconds.
+ * Prints one JSON object at the end of the stream: packets, octets, packet_octets
+ * (without what a savefile puts around a packet), torn (octets after the last whole
+ * record), cpu_seconds, and with -l the delays, in nanoseconds.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -25,7 +26,7 @@
 #define RECORD_HEADER 16
 #define CAPLEN_MAX (256 << 10)
 #define IP_AND_UDP_HEADERS 28
-#define DELAYS_MAX 100000
+#define DELAYS_MAX (4 << 20)
 
 /* LINKTYPE_NFLOG, which tcpdump writes: a header, then attributes, each with its length
  * and type in the octet order of the host, of which one is the packet. */
@@ -82,7 +83,7 @@ static void note_delay(const unsigned char *packet, uint32_t caplen, int64_t now
 
 int main(int argc, char **argv)
 {
-    int64_t packets = 0, octets = 0, stall_at = INT64_MAX;
+    int64_t packets = 0, octets = 0, packet_octets = 0, stall_at = INT64_MAX;
     size_t filled = 0;
     uint32_t linktype = 0;
     int delays_wanted = 0, has_header = 0, option, fd;
@@ -155,14 +156,14 @@ int main(int argc, char **argv)
                          (long long)packets + 1, caplen);
                 if (filled - at - RECORD_HEADER < caplen)
                     break;
-                if (delays_wanted) {
-                    const unsigned char *packet = buffer + at + RECORD_HEADER;
-                    uint32_t length = caplen;
+                const unsigned char *packet = buffer + at + RECORD_HEADER;
+                uint32_t length = caplen;
 
-                    if (linktype == LINKTYPE_NFLOG)
-                        unwrap(&packet, &length);
+                if (linktype == LINKTYPE_NFLOG)
+                    unwrap(&packet, &length);
+                packet_octets += length;
+                if (delays_wanted)
                     note_delay(packet, length, now_ns);
-                }
                 at += RECORD_HEADER + caplen;
                 packets++;
             }
@@ -171,9 +172,9 @@ int main(int argc, char **argv)
         memmove(buffer, buffer + at, filled);
     }
     getrusage(RUSAGE_SELF, &usage);
-    printf("{\"packets\": %lld, \"octets\": %lld, \"torn\": %zu, \"cpu_seconds\": %.6f, "
-           "\"delays_ns\": [",
-           (long long)packets, (long long)octets, filled,
+    printf("{\"packets\": %lld, \"octets\": %lld, \"packet_octets\": %lld, "
+           "\"torn\": %zu, \"cpu_seconds\": %.6f, \"delays_ns\": [",
+           (long long)packets, (long long)octets, (long long)packet_octets, filled,
            (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
     for (int at = 0; at < delays_count; at++)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import cost, native
+from bench.load import generate
 from bench.pipes import GROUP
 from testbed.rules import is_quiet, packets_logged
 from testbed.waiting import first_line, wait_until
@@ -20,36 +21,13 @@ from testbed.waiting import first_line, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bench.load import Load
     from bench.pipes import Pipe
     from testbed.namespaces import Namespace
 
 NS_PER_S = 1_000_000_000
 
-# Logged on the way out and dropped on the way in, before anybody looks for a socket:
-# of the places tried, with tcpdump reading, the one where a generator got the most
-# packets of 64 octets logged (thousands a second: 341 to 354 here, 321 to 326 on the
-# way out over veth, 280 to 309 in prerouting over veth or loopback). A drop on the way
-# out would be an error for the generator, packet by packet.
-RULES = f"""\
-flush ruleset
-table ip bench {{
-    chain out {{
-        type filter hook output priority 0;
-        udp dport 9 counter log group {GROUP}
-    }}
-    chain in {{
-        type filter hook prerouting priority raw;
-        udp dport 9 drop
-    }}
-}}
-"""
-
-# Of an IP packet: room for the headers and a time, and no more than loadgen.c has.
-LENGTH_MIN = 36
-LENGTH_MAX = 1500
-
 DRAIN_TIMEOUT_S = 30.0
-LOAD_TIMEOUT_S = 60.0
 STALL_TIMEOUT_S = 30.0
 
 # Longer than anything in either pipe waits for company, but the kernel's own timer,
@@ -57,40 +35,17 @@ STALL_TIMEOUT_S = 30.0
 STILL_S = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What the generator is to send. length: octets of an IP packet."""
-
-    length: int
-    seconds: float
-    rate: float = 0
-    """Packets a second; 0: flat out."""
-    packets: int = 0
-    """At most so many; 0: as many as there is time for."""
-    cpu: int | None = None
-    stamped: bool = False
-
-    def arguments(self) -> list[str]:
-        """For loadgen."""
-        words = ["-t", str(self.seconds)]
-        if self.rate:
-            words += ["-r", str(self.rate)]
-        if self.packets:
-            words += ["-n", str(self.packets)]
-        if self.cpu is not None:
-            words += ["-c", str(self.cpu)]
-        if self.stamped:
-            words += ["-s"]
-        return [*words, "127.0.0.1", str(self.length)]
-
-
 @dataclass(slots=True)
 class Outcome:
     """What came of one run."""
 
     sent: int = 0
+    sent_octets: int = 0
+    """Of IP packets."""
     logged: int = 0
     delivered: int = 0
+    octets: int = 0
+    """Of the IP packets delivered."""
     torn: int = 0
     seconds: float = 0.0
     generator_cpu_s: float = 0.0
@@ -124,14 +79,14 @@ class Outcome:
 def measure(host: Namespace, pipe: Pipe, load: Load) -> Outcome:
     """One load through the pipe to its end. Processor time is from when all is ready
     until the last packet is in the FIFO: neither start nor end is in it."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, _processes(pipe):
-        directory = Path(name)
+    with _directory(pipe) as directory:
         reader = _start_reader(host, directory, ["-l"] if load.stamped else [])
         try:
             pipe.start(host, directory, directory / "fifo")
             before = _costs(pipe, reader)
-            outcome = _run_load(host, load)
+            outcome = run_load(host, load)
             _drain(host, reader)
+            _check_alive(pipe)
             outcome.sending_cpu_s, outcome.receiving_cpu_s, outcome.reader_cpu_s = (
                 (now - then) / NS_PER_S
                 for now, then in zip(_costs(pipe, reader), before, strict=True)
@@ -144,6 +99,7 @@ def measure(host: Namespace, pipe: Pipe, load: Load) -> Outcome:
             _kill(reader)
         read = json.loads(said)
         outcome.delivered, outcome.torn = read["packets"], read["torn"]
+        outcome.octets = read["packet_octets"]
         outcome.delays_ns = read["delays_ns"]
         outcome.counters = pipe.counters()
         return outcome
@@ -156,19 +112,19 @@ def fill(
 
     stall_octets: after how many the reader reads no more; None: there is no reader.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, _processes(pipe):
-        directory = Path(name)
+    with _directory(pipe) as directory:
         reader = None
         if stall_octets is not None:
             reader = _start_reader(host, directory, ["-s", str(stall_octets)])
         try:
             pipe.start(host, directory, directory / "fifo")
-            outcome = _run_load(host, load)
+            outcome = run_load(host, load)
             if reader is not None and reader.stdout is not None:
                 line = first_line(reader.stdout, STALL_TIMEOUT_S, "a full FIFO")
                 if line != "stalled":
                     raise RuntimeError(f"the reader ended early: {line}")
             wait_until(lambda: is_quiet(host, GROUP), DRAIN_TIMEOUT_S, "the kernel")
+            _check_alive(pipe)
             _note_peaks(pipe, outcome)
             outcome.logged = packets_logged(host, GROUP)
             # Nothing more is wanted of the reader, and the rest need not wait for it.
@@ -182,13 +138,21 @@ def fill(
 
 
 @contextlib.contextmanager
-def _processes(pipe: Pipe) -> Iterator[None]:
-    """Whatever happens, nothing of the pipe outlives the run."""
-    try:
-        yield
-    finally:
-        for process in (*pipe.senders, *pipe.receivers):
-            _kill(process)
+def _directory(pipe: Pipe) -> Iterator[Path]:
+    """A directory for one run. Whatever happens, nothing of the pipe outlives it; where
+    something fails, what was said last in its logs goes with the error."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        directory = Path(name)
+        try:
+            yield directory
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            for log in sorted(directory.glob("*.log")):
+                last = log.read_text().splitlines()[-1:]
+                error.add_note(f"{log.name}: {''.join(last)}")
+            raise
+        finally:
+            for process in (*pipe.senders, *pipe.receivers):
+                _kill(process)
 
 
 def _kill(process: subprocess.Popen[Any] | None) -> None:
@@ -211,22 +175,12 @@ def _start_reader(
     return host.popen(argv, stdout=subprocess.PIPE)
 
 
-def _run_load(host: Namespace, load: Load) -> Outcome:
-    host.run(["nft", "-f", "-"], input=RULES)
-    generator = host.popen(
-        [str(native.build("loadgen")), *load.arguments()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        said, complaint = generator.communicate(timeout=LOAD_TIMEOUT_S)
-    finally:
-        _kill(generator)
-    if generator.returncode != 0:
-        raise RuntimeError(f"the generator failed: {complaint.strip()}")
-    done = json.loads(said)
+def run_load(host: Namespace, load: Load) -> Outcome:
+    """The generator alone, beside whoever reads the group; nobody needs to."""
+    done = generate(host, load)
     return Outcome(
         sent=done["packets"],
+        sent_octets=done["octets"],
         seconds=done["seconds"],
         generator_cpu_s=done["cpu_seconds"],
     )
@@ -245,6 +199,14 @@ def _drain(host: Namespace, reader: subprocess.Popen[Any]) -> None:
         return now - since >= STILL_S
 
     wait_until(is_still, DRAIN_TIMEOUT_S, "the FIFO's reader")
+
+
+def _check_alive(pipe: Pipe) -> None:
+    """RuntimeError where something ended before its time: its cost is gone with it."""
+    for process in (*pipe.senders, *pipe.receivers):
+        if process.poll() is not None:
+            code = process.returncode
+            raise RuntimeError(f"ended early, with {code}: {process.args!r}")
 
 
 def _costs(pipe: Pipe, reader: subprocess.Popen[Any]) -> tuple[int, int, int]:

@@ -16,8 +16,13 @@ NS_PER_MS = 1_000_000
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; all but the first column to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    ruler = ["---", *["---:"] * (len(head) - 1)]
+    # A bar in a cell would be the start of another one.
+    lines = (
+        " | ".join(cell.replace("|", "\\|") for cell in line)
+        for line in (head, ruler, *rows)
+    )
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def spread(values: Sequence[float], scale: float = 1.0, digits: int = 2) -> str:
@@ -49,12 +54,6 @@ def loss(outcomes: Sequence[Outcome]) -> str:
     return f"{share(lost, logged)} of logged, {share(not_delivered, sent)} of sent"
 
 
-def verdict(value: float, goal: float) -> str:
-    """A ratio beside the least it should be."""
-    word = "reached" if value >= goal else "MISSED"
-    return f"{value:.2f} ({goal:.1f}: {word})"
-
-
 def ratio(ours: Sequence[Outcome], theirs: Sequence[Outcome], attribute: str) -> float:
     """Of the medians."""
     ours_median, theirs_median = (
@@ -64,11 +63,8 @@ def ratio(ours: Sequence[Outcome], theirs: Sequence[Outcome], attribute: str) ->
     return ours_median / theirs_median if theirs_median else float("inf")
 
 
-def percentile(values: Sequence[int], percent: int) -> int:
-    """The least value that so many percent do not exceed."""
-    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
-
-
-def milliseconds(nanoseconds: int) -> str:
-    """For people: three digits are more than the clock's worth."""
-    return f"{nanoseconds / NS_PER_MS:.2f}"
+def percentile(values: Sequence[int], percent: float) -> int:
+    """The least of the sorted values that so many percent do not exceed."""
+    # Tenths of a percent as whole numbers, lest 99.9 becomes a little more.
+    rank = -(-len(values) * round(percent * 10) // 1000)
+    return values[max(0, rank - 1)]

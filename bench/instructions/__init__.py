@@ -1,0 +1,1 @@
+"""Instructions per packet, and whether they are still what they were."""
