@@ -38,9 +38,11 @@ WIRE_OCTETS = "octets sent over TCP"
 class CompressedPcapZmq(PcapZmq):
     """pcap-zmq-send, which compresses from the first batch on, to pcap-zmq-recv."""
 
-    def __init__(self, codec: str, level: int) -> None:
-        self.name = f"pcap-zmq, {codec} {level}"
-        options = f"--low-watermark 1KiB --codec {codec} --level {level}"
+    def __init__(self, codec: str, level: int | None = None) -> None:
+        self.name = f"pcap-zmq, {codec}" + ("" if level is None else f" {level}")
+        options = f"--low-watermark 1KiB --codec {codec}"
+        if level is not None:
+            options += f" --level {level}"
         super().__init__(options.split())
         self._host: Namespace | None = None
         self._wire_octets = 0

@@ -11,13 +11,14 @@
  * seconds of load they wait until everything is acknowledged, at most -w seconds, say
  * goodbye, and wait for the farewells.
  *
- * Prints "up" when all have been welcomed, "done" when all is acknowledged or -w is over,
- * and at last one JSON object: senders, packets and messages (sent at least once),
- * acknowledged (packets), unacknowledged, acknowledged_min, _median and _max (of one
- * sender, at the end of the load, before all is waited for), stalled (times that a window stopped a sender), late (batches sent 50 ms after
- * they were due, or later), resent (batches), hellos, broken (connections), farewells,
- * seconds (from "up" to "done"), cpu_seconds (in that time). Exits with 1 where a sender
- * was not welcomed or got no farewell.
+ * Prints "up" when all have been welcomed and have settled, "done" when all is
+ * acknowledged or -w is over, and at last one JSON object: senders, packets and messages
+ * (sent at least once), acknowledged (packets), unacknowledged, acknowledged_min, _median
+ * and _max (of one sender, at the end of the load, before all is waited for), stalled
+ * (times that a window stopped a sender), late (batches sent 50 ms after they were due,
+ * or later), resent (batches), hellos, broken (connections), farewells, seconds (from
+ * "up" to "done"), cpu_seconds (in that time). Exits with 1 where a sender was not welcomed or
+ * got no farewell.
  *
  * A packet is IPv4 and UDP; its payload begins with when it was sent (CLOCK_REALTIME,
  * nanoseconds, this machine's octet order), as loadgen's does; then the sender and the
@@ -46,6 +47,7 @@
 #define TICK_NS NS_PER_MS
 #define LOOK_NS (200 * NS_PER_MS) /* how often each sender is looked after */
 #define SETUP_NS (30 * NS_PER_S)
+#define SETTLE_NS NS_PER_MS /* for each sender */
 #define FAREWELL_NS (10 * NS_PER_S)
 
 #define SENDERS_MAX 8192
@@ -331,6 +333,10 @@ int main(int argc, char **argv)
     if (tally.welcomed < load.senders)
         errx(1, "%d of %d senders were not welcomed", load.senders - tally.welcomed,
              load.senders);
+    /* Each that came has changed the others' windows, which they have to say. */
+    end_ns = now_ns + load.senders * SETTLE_NS;
+    while (now_ns < end_ns)
+        turn();
     say("up");
 
     cpu = cpu_seconds();

@@ -1,13 +1,14 @@
-"""The crossing to prctl(2) and capset(2): what a process may no longer do; and to
-srand(3), for libraries that draw from rand(3).
+"""The crossing to prctl(2) and capset(2): what a process may no longer do; to srand(3),
+for libraries that draw from rand(3); and to what tcp(7) counts.
 
 Specification: capabilities(7), prctl(2). Capabilities belong to threads: each call but
 `forbid_dumps` is about the thread that makes it and those that it starts later.
 """
 
 import os
+from collections.abc import Sequence
 
-from linux_ffi._linux import lib
+from linux_ffi._linux import ffi, lib
 
 __all__ = [
     "drop_bounding_set",
@@ -16,6 +17,7 @@ __all__ = [
     "forbid_new_privileges",
     "keep_scheduling",
     "may_dump",
+    "octets_received",
     "seed_random",
 ]
 
@@ -61,6 +63,13 @@ def keep_scheduling() -> None:
 def seed_random() -> None:
     """Makes what rand(3) gives unpredictable, for who does not know the 32 bits."""
     lib.srand(int.from_bytes(os.urandom(4)))
+
+
+def octets_received(fds: Sequence[int]) -> list[int]:
+    """On each of these TCP connections so far; 0 where there is nothing like it."""
+    octets = ffi.new("uint64_t[]", len(fds))
+    lib.linux_octets_received(ffi.new("int[]", fds), octets, len(fds))
+    return list(octets)
 
 
 def _check(status: int) -> int:

@@ -1,11 +1,11 @@
-"""The CFFI builder of the crossing to prctl and capset: reads the C files beside it."""
+"""The CFFI builder of the crossing to Linux: reads the C files beside it."""
 
 from pathlib import Path
 
 from cffi import FFI
 
 HERE = Path(__file__).parent
-SOURCES = ["privileges.c"]
+SOURCES = ["privileges.c", "tcp.c"]
 
 ffi = FFI()
 ffi.cdef((HERE / "linux.cdef.h").read_text())

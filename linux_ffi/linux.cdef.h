@@ -7,4 +7,5 @@ int linux_forbid_new_privileges(void);
 int linux_drop_bounding_set(void);
 int linux_drop_capabilities(void);
 int linux_keep_scheduling(void);
+void linux_octets_received(const int *fds, uint64_t *octets, size_t count);
 void srand(unsigned int seed);

@@ -1,9 +1,11 @@
-/* What privileges.c offers. Functions return a negative errno where the kernel
+/* What privileges.c and tcp.c offer. Functions return a negative errno where the kernel
  * refuses, else 0 unless they say otherwise. */
 #ifndef LINUX_FFI_LINUX_H
 #define LINUX_FFI_LINUX_H
 
 #include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h> /* srand */
 
 #define LINUX_NOT_PERMITTED (-EPERM)
@@ -14,5 +16,6 @@ int linux_forbid_new_privileges(void);
 int linux_drop_bounding_set(void);
 int linux_drop_capabilities(void);
 int linux_keep_scheduling(void);
+void linux_octets_received(const int *fds, uint64_t *octets, size_t count);
 
 #endif

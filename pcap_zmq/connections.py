@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+import linux_ffi
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.formats import wire
@@ -55,9 +56,6 @@ AHEAD = 4
 """Times the bound that may be open for a moment in a flood, where the system allows."""
 
 CONNECTIONS_MIN = 16
-
-# linux/tcp.h, struct tcp_info.
-_BYTES_RECEIVED = slice(128, 136)
 
 
 @dataclass(slots=True)
@@ -192,7 +190,12 @@ class Connections:
             self._looked = 0
         turn = everybody[self._looked : self._looked + LOOKS]
         self._looked += len(turn)
-        gluttons = [connection for connection in turn if self._is_glutton(connection)]
+        received = linux_ffi.octets_received([connection.fd for connection in turn])
+        gluttons = [
+            connection
+            for connection, octets in zip(turn, received, strict=True)
+            if self._is_glutton(connection, octets)
+        ]
         mutes = [
             connection
             for connection in turn
@@ -207,10 +210,9 @@ class Connections:
         """When to look next (mono_ns)."""
         return self._look_ns
 
-    def _is_glutton(self, connection: Connection) -> bool:
+    def _is_glutton(self, connection: Connection, octets: int) -> bool:
         if not connection.is_tcp:
             return False
-        octets = _octets_received(connection.fd)
         if connection.octets is None or octets < connection.octets:
             connection.octets = 0 if connection.heard_ns is None else octets
         most = wire.CUT_OFF + (self._allowance if connection.peer else 0)
@@ -263,25 +265,6 @@ def _look_at(fd: int) -> Connection | None:
     except OSError:
         return None
     return Connection(fd, inode, address.removeprefix("::ffff:"), is_tcp)
-
-
-def _octets_received(fd: int) -> int:
-    """0 where there is nothing like it any more."""
-    kind = socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
-    try:
-        seen = socket.socket(*kind, fileno=fd)
-    except OSError:
-        return 0
-    try:
-        info = seen.getsockopt(
-            socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.stop
-        )
-    except OSError:
-        return 0
-    finally:
-        # It is ZeroMQ's.
-        seen.detach()
-    return int.from_bytes(info[_BYTES_RECEIVED], "little")
 
 
 def _shut(connection: Connection) -> None:

@@ -1,60 +1,51 @@
-"""What is counted: runs the tools and the C loops at work, for callgrind.
+"""What is counted: runs the tools and the loops in C, for callgrind.
 
 usage: valgrind --tool=callgrind --dump-before=getppid ...
-           python -m bench.instructions.drivers DRIVER DIRECTORY
+           python -m bench.instructions.drivers DIRECTORY DRIVER
 
-Before each stretch of work and after it getppid() is called, which nothing else does:
-so each ends a part of callgrind's profile. For each part a line says on standard output
-what it was: a figure's name, the packets that went by, and of which kind it is. A tool is
-opened and closed in each of its stretches, so there are short ones and long ones:
-what lies between them is the cost of packets alone.
+Before and after each stretch of work getppid() is called, which nothing else does: so
+each of them ends a part of callgrind's profile. For each part a line on standard output
+says what it was: how many packets went by, and a figure's name.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.instructions.traffic import (
-    BATCH_BYTES,
-    HUGE,
-    LONG,
-    SHORT,
-    SIZES,
-    datagram,
-    path_of,
-    payload,
-    per_batch,
-)
+from bench.instructions.scripted import BATCHES, REPEATS, STRETCH, WARM_UP
+from bench.instructions.traffic import BATCH_BYTES, LOADS, SIZES, datagram, payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-REPEATS = 3
+NOT_COUNTED = "-"
+"""The name of what lies between two stretches."""
+
+TIMES = 20
+"""How often a loop in C is called in a stretch."""
 
 BIN = Path(sys.executable).parent
-PATIENCE_S = 60
+PATIENCE_S = 30
 
 
-def part(name: str, packets: int = 0, kind: str = "whole") -> None:
+def part(name: str, packets: int) -> None:
     """Ends a part of the profile, and says what it was."""
     os.getppid()
-    print(name, packets, kind, flush=True)
+    print(packets, name, flush=True)
 
 
-def stretches(name: str, work: Callable[[int], int]) -> None:
-    """Does short and long ones in turn. work: does so many batches, and says how many
-    packets they were."""
-    work(SHORT)
+def stretches(name: str, packets: int, work: Callable[[], object]) -> None:
+    """Does it as often as it is counted, and once before."""
+    work()
     for _ in range(REPEATS):
-        for kind, batches in (("short", SHORT), ("long", LONG)):
-            part("between")
-            packets = work(batches)
-            part(name, packets, kind)
+        part(NOT_COUNTED, 0)
+        work()
+        part(name, packets)
 
 
 def parsing(_: Path) -> None:
@@ -69,80 +60,20 @@ def parsing(_: Path) -> None:
     parser.groups_count = 1
     used = ffi.new("size_t *")
 
-    def parse(octets: bytes, packets: int, times: int) -> int:
-        for _ in range(times):
+    def parse(octets: bytes) -> None:
+        for _ in range(TIMES):
             groups[0].next_seq = 0
-            out = ffi.from_buffer(new_buffer(BATCH_BYTES), require_writable=True)
             used[0] = 0
+            out = ffi.from_buffer(new_buffer(BATCH_BYTES), require_writable=True)
             taken = lib.nflog_parse(
                 parser, octets, len(octets), 1, out, BATCH_BYTES, used
             )
             if taken != len(octets) or not used[0] or parser.counts.missed:
                 raise AssertionError(f"{taken} of {len(octets)} octets were parsed")
-        return packets * times
 
     for size in SIZES:
         octets, packets = datagram(size)
-        stretches(f"parse {size}", functools.partial(parse, octets, packets))
-
-
-def sending(directory: Path) -> None:
-    """pcap-zmq-send: a savefile to a receiver, uncompressed."""
-    from pcap_zmq.poll import Stop
-    from pcap_zmq.tools.send import Send
-    from pcap_zmq.tools.send_config import SavefileOptions, SendConfig
-
-    endpoint = f"ipc://{directory}/sending"
-
-    def send(size: int, batches: int) -> int:
-        path, packets = path_of(directory, size, batches), batches * per_batch(size)
-        config = SendConfig(
-            SavefileOptions(str(path)), endpoint, low_watermark=0, name="bench"
-        )
-        with Send(config) as tool:
-            tool.run(Stop())
-            if tool.counters.acknowledged != packets:
-                raise AssertionError(tool.totals())
-        return packets
-
-    with subprocess.Popen(
-        [BIN / "pcap-zmq-recv", endpoint, "-"], stdout=subprocess.DEVNULL
-    ) as receiver:
-        try:
-            for size in (*SIZES, HUGE):
-                stretches(f"send {size}", functools.partial(send, size))
-        finally:
-            receiver.terminate()
-
-
-def receiving(directory: Path) -> None:
-    """pcap-zmq-recv: from a sender into a FIFO, uncompressed."""
-    from pcap_zmq.poll import Stop
-    from pcap_zmq.tools.receive import Receive
-    from pcap_zmq.tools.receive_config import ReceiveConfig
-
-    endpoint = f"ipc://{directory}/receiving"
-    fifo = directory / "fifo"
-    os.mkfifo(fifo)
-
-    def receive(size: int, batches: int) -> int:
-        path, packets = path_of(directory, size, batches), batches * per_batch(size)
-        reader = subprocess.Popen(["cat", fifo], stdout=subprocess.DEVNULL)
-        sender = subprocess.Popen(
-            [BIN / "pcap-zmq-send", "--low-watermark", "0", path, endpoint],
-            stderr=subprocess.DEVNULL,
-        )
-        with Receive(ReceiveConfig(endpoint, str(fifo), once=True)) as tool:
-            tool.run(Stop())
-            written = tool.counters.written
-        if written != packets:
-            raise AssertionError(f"{written} of {packets} packets were written")
-        for process in (sender, reader):
-            process.wait(PATIENCE_S)
-        return packets
-
-    for size in (*SIZES, HUGE):
-        stretches(f"receive {size}", functools.partial(receive, size))
+        stretches(f"parse {size}", TIMES * packets, partial(parse, octets))
 
 
 def coding(_: Path) -> None:
@@ -153,23 +84,100 @@ def coding(_: Path) -> None:
     for codec in (Codec.ZLIB, Codec.ZSTD, Codec.LZ4):
         compress = compressor(codec)
         compressed = compress(octets)
-        decompress(codec, compressed, len(octets))
-        for _ in range(REPEATS):
-            part("between")
-            compress(octets)
-            part(f"compress {codec.name.lower()}", packets)
-            part("between")
-            decompress(codec, compressed, len(octets))
-            part(f"decompress {codec.name.lower()}", packets)
+        name = codec.name.lower()
+        stretches(f"compress {name}", packets, partial(compress, octets))
+        stretches(
+            f"decompress {name}",
+            packets,
+            partial(decompress, codec, compressed, len(octets)),
+        )
+
+
+def sending(directory: Path) -> None:
+    """pcap-zmq-send from its encoder on, uncompressed, to a receiver."""
+    from bench.instructions.scripted import ScriptedSource, send
+
+    packets = {load.name: load.packets for load in LOADS}
+
+    def reached(load: str, batches: int) -> None:
+        if batches == WARM_UP:
+            part(NOT_COUNTED, 0)
+        elif batches == BATCHES:
+            part(f"send {load}", STRETCH * packets[load])
+
+    endpoint = f"ipc://{directory}/sending"
+    receiver = subprocess.Popen(
+        [BIN / "pcap-zmq-recv", "--once", endpoint, "-"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    send(endpoint, partial(ScriptedSource, reached=reached))
+    receiver.wait(PATIENCE_S)
+
+
+def receiving(directory: Path) -> None:
+    """pcap-zmq-recv: from a sender into a FIFO, uncompressed."""
+    from pcap_zmq.poll import Stop, Watch
+    from pcap_zmq.tools.receive import Receive
+    from pcap_zmq.tools.receive_config import ReceiveConfig
+
+    if TYPE_CHECKING:
+        from pcap_zmq.packet import Instant
+        from pcap_zmq.ports import Attendant
+
+    class Marks:
+        """Ends a part of the profile when so many packets are written."""
+
+        def __init__(self, written: Callable[[], int]) -> None:
+            self._written = written
+            self._marks = iter(marks())
+            self._next = next(self._marks)
+
+        def serve(self, now: Instant) -> None:
+            while self._written() >= self._next[0]:
+                part(*self._next[1:])
+                self._next = next(self._marks, (sys.maxsize, "", 0))
+
+        def watch(self) -> Iterable[Watch]:
+            return ()
+
+        def due(self) -> int | None:
+            return None
+
+    class Marked(Receive):
+        """The receiving tool with such marks."""
+
+        def _attend(self, stop: Stop) -> Iterable[Attendant]:
+            return [*super()._attend(stop), Marks(lambda: self.counters.written)]
+
+    endpoint, fifo = f"ipc://{directory}/receiving", directory / "fifo"
+    os.mkfifo(fifo)
+    reader = subprocess.Popen(["cat", fifo], stdout=subprocess.DEVNULL)
+    sender = subprocess.Popen(
+        [sys.executable, "-m", "bench.instructions.scripted", endpoint],
+        stderr=subprocess.DEVNULL,
+    )
+    with Marked(ReceiveConfig(endpoint, str(fifo), once=True)) as tool:
+        tool.run(Stop())
+    for process in (sender, reader):
+        process.wait(PATIENCE_S)
+
+
+def marks() -> Iterable[tuple[int, str, int]]:
+    """Packets that are written by the end of each part, its name, and its packets."""
+    written = 0
+    for load in LOADS * REPEATS:
+        yield written + WARM_UP * load.packets, NOT_COUNTED, 0
+        written += BATCHES * load.packets
+        yield written, f"receive {load.name}", STRETCH * load.packets
 
 
 DRIVERS = {
     "parsing": parsing,
+    "coding": coding,
     "sending": sending,
     "receiving": receiving,
-    "coding": coding,
 }
 
 if __name__ == "__main__":
-    for name in sys.argv[2:]:
-        DRIVERS[name](Path(sys.argv[1]))
+    DRIVERS[sys.argv[2]](Path(sys.argv[1]))

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import struct
 from random import Random
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from pcap_zmq.formats.linktype import RAW
-from pcap_zmq.formats.savefile import encode_file_header
 from tests.nflog_ffi.datagrams import done, ipv4, logged
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 SIZES = (64, 200, 1400)
 """Of IP packets, in octets."""
-
-HUGE = 65_000
-"""So long that a batch holds four of them: what they cost is the cost of a batch."""
 
 BATCH_BYTES = 256 << 10
 """What the sender gathers by default: pcap_zmq/options.py."""
 
 NLBUFSIZ = 128 << 10
 """What the kernel gathers by default: nflog_ffi/limits.py."""
-
-SHORT = 20
-LONG = 120
-"""Batches of a short and of a long savefile."""
 
 _RECORD = struct.Struct("<IIII")
 _SECONDS = 1_700_000_000
@@ -39,36 +26,35 @@ _WORDS = (
 )  # fmt: skip
 
 
+class Load(NamedTuple):
+    """Batches of one kind."""
+
+    name: str
+    size: int
+    packets: int
+    """In a batch."""
+
+    def records(self) -> bytes:
+        """Of one batch."""
+        return b"".join(record(ipv4(self.size), n) for n in range(self.packets))
+
+
 def record(packet: bytes, number: int) -> bytes:
     """A packet record; they are 10 µs apart."""
-    seconds, microseconds = divmod(number * 10, 1_000_000)
     length = len(packet)
-    return _RECORD.pack(_SECONDS + seconds, microseconds * 1_000, length, length) + packet
+    return _RECORD.pack(_SECONDS, number * 10_000, length, length) + packet
 
 
-def per_batch(size: int) -> int:
+def fitting(size: int) -> int:
     """How many packets of a size a batch holds."""
     return BATCH_BYTES // (_RECORD.size + size)
 
 
-def path_of(directory: Path, size: int, batches: int) -> Path:
-    """Where a savefile is that `prepare` has made."""
-    return directory / f"{size}x{batches}.pcap"
-
-
-def prepare(directory: Path) -> None:
-    """Makes all savefiles, where their making is not counted."""
-    for size in (*SIZES, HUGE):
-        for batches in (SHORT, LONG):
-            count = batches * per_batch(size)
-            octets = (record(ipv4(size), number) for number in range(count))
-            _write(path_of(directory, size, batches), octets)
-
-
-def _write(path: Path, records: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
-        file.write(encode_file_header(RAW))
-        file.writelines(records)
+LOADS = (
+    *(Load(str(size), size, fitting(size)) for size in SIZES),
+    # What a batch costs by itself.
+    Load("200, two a batch", 200, 2),
+)
 
 
 def datagram(size: int) -> tuple[bytes, int]:
@@ -81,11 +67,11 @@ def datagram(size: int) -> tuple[bytes, int]:
 
 
 def payload() -> tuple[bytes, int]:
-    """A batch's payload that compresses about as well as the web's traffic, and the
-    number of its packets: text in most, and in every fourth what does not compress."""
+    """A batch that compresses about as well as the web's traffic, and the number of its
+    packets: text in most, and in every fourth what does not compress."""
     random = Random(1)  # noqa: S311  # no secret
     size = SIZES[-1]
-    count = per_batch(size)
+    count = fitting(size)
     packets = []
     for number in range(count):
         text = b"".join(
