@@ -1,5 +1,5 @@
 """python -m pcap_zmq is pcap-zmq."""
 
-from pcap_zmq.cli import main
+from pcap_zmq.cli.main import main
 
 main()

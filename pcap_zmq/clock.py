@@ -3,9 +3,9 @@
 import time
 
 from pcap_zmq.packet import Instant
+from pcap_zmq.units import NS_PER_MS, NS_PER_S
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
+__all__ = ["NS_PER_MS", "NS_PER_S", "SystemClock", "utc_text"]
 
 
 class SystemClock:

@@ -29,6 +29,9 @@ class Reason(enum.Enum):
     SENDER_GONE = "sender_gone"
     """In a sender that died with them."""
 
+    # The enumeration's own is Python code, run for each counter that is looked up.
+    __hash__ = object.__hash__
+
 
 @dataclass(slots=True)
 class SenderCounters:
@@ -51,6 +54,8 @@ class SenderCounters:
     payload_bytes: int = 0
     """What became of them on the wire."""
     compressed_batches: int = 0
+    incompressible_batches: int = 0
+    """Sent as they were, above the low watermark: such traffic does not shrink."""
     batches: int = 0
     reconnects: int = 0
 
@@ -60,20 +65,11 @@ class SenderCounters:
         return self.received + self.missed + self.missed_tail
 
 
-@dataclass(slots=True)
-class Account:
-    """One sender's packets at the receiver."""
+class Owner(Protocol):
+    """What knows whose the packets of a batch are, and counts them there, too."""
 
-    received: int = 0
-    written: int = 0
-    dropped: Counter[Reason] = field(default_factory=Counter)
-
-
-class Accountable(Protocol):
-    """What says whose packets a batch brings."""
-
-    @property
-    def account(self) -> Account: ...
+    def count_written(self, packets: int) -> None: ...
+    def count_dropped(self, reason: Reason, packets: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -104,22 +100,14 @@ class ReceiverCounters:
     replayed: int = 0
     """Packets that a reader had left unread and that the next one got."""
 
-    def count_received(self, owner: Accountable | None, packets: int) -> None:
-        """Taken over from a sender."""
-        self.received += packets
-        if owner is not None:
-            owner.account.received += packets
-
-    def count_written(self, owner: Accountable | None, packets: int) -> None:
+    def count_written(self, owner: Owner | None, packets: int) -> None:
         """In the output; a negative number where they turned out not to be."""
         self.written += packets
         if owner is not None:
-            owner.account.written += packets
+            owner.count_written(packets)
 
-    def count_dropped(
-        self, owner: Accountable | None, reason: Reason, packets: int
-    ) -> None:
+    def count_dropped(self, owner: Owner | None, reason: Reason, packets: int) -> None:
         """Never to be written."""
         self.dropped[reason] += packets
         if owner is not None:
-            owner.account.dropped[reason] += packets
+            owner.count_dropped(reason, packets)

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from pcap_zmq.packet import Instant
     from pcap_zmq.poll import Watch
 
-FORMATS = ("text", "json")
-LEVELS = ("debug", "info", "warning", "error")
-
 _PRIORITIES = (
     (logging.CRITICAL, 2),
     (logging.ERROR, 3),

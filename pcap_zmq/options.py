@@ -1,18 +1,17 @@
 """The bounds and defaults of the tools' options, for the command line and the tools."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nflog_ffi import limits
-from pcap_zmq.clock import NS_PER_MS, NS_PER_S
 from pcap_zmq.errors import ConfigError
+from pcap_zmq.units import NS_PER_MS, NS_PER_S
 
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """The values that an option may have; 0 too where it means "never" or "all"."""
 
     minimum: int
@@ -30,7 +29,7 @@ class Bounds:
         )
 
 
-BATCH_BYTES = Bounds(64 * KIB, 256 * KIB, 8 * MIB)
+BATCH_BYTES = Bounds(64 * KIB, MIB, 8 * MIB)
 BATCH_AGE_NS = Bounds(NS_PER_MS, 20 * NS_PER_MS, 10 * NS_PER_S)
 LOW_WATERMARK = Bounds(KIB, MIB, 100 * GIB, zero=True)
 HIGH_WATERMARK = Bounds(KIB, 64 * MIB, 100 * GIB, zero=True)
@@ -42,6 +41,9 @@ LINGER_NS = Bounds(0, 2 * NS_PER_S, 3600 * NS_PER_S)
 ANSWER_NS = Bounds(100 * NS_PER_MS, 5 * NS_PER_S, 60 * NS_PER_S)
 WATCH_NS = Bounds(100 * NS_PER_MS, NS_PER_S, 3600 * NS_PER_S)
 REPORT_NS = Bounds(NS_PER_S, 60 * NS_PER_S, 24 * 3600 * NS_PER_S, zero=True)
+
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def _of(bounds: limits.Bounds) -> Bounds:

@@ -14,13 +14,17 @@ from typing import Generic, Protocol, TypeVar
 
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Poller, Stop, Watch
-from pcap_zmq.ports import Attendant, Sink, Source, Stage, Timed
+from pcap_zmq.ports import Attendant, Sink, Source, Stage
 
 PARTING = 5
 """One part in so many of the linger time is left for the sink to take leave."""
 
 ITEMS_A_TURN = 8
 """So that acknowledgements are seen to even when batches never stop coming."""
+
+ATTENDED_NS = 50_000_000
+"""Attendants that nothing wakes are asked when they want a turn no more often than
+this: batches may need hundreds of turns a second."""
 
 
 class Counted(Protocol):
@@ -77,6 +81,9 @@ class Pipeline(Generic[In, Out]):
         self._clock = clock
         self._poller = poller
         self._attendants: tuple[Attendant, ...] = ()
+        self._attendants_watch: list[Watch] = []
+        self._attend_ns = 0
+        self._attendants_due_ns: int | None = None
         self._held: deque[Out] = deque()
         self._deadline_ns: int | None = None
         self._parting_ns: int | None = None
@@ -89,7 +96,8 @@ class Pipeline(Generic[In, Out]):
 
     def run(self, stop: Stop, attendants: Iterable[Attendant] = ()) -> None:
         """Until the source is exhausted and the sink has finished, or the linger time
-        has passed since `stop` was set. Attendants get a turn whenever there is one."""
+        has passed since `stop` was set. Attendants get a turn when it is due or when
+        what they watch is ready."""
         self._attendants = tuple(attendants)
         try:
             self._run(stop)
@@ -100,9 +108,8 @@ class Pipeline(Generic[In, Out]):
     def _run(self, stop: Stop) -> None:
         while not self._turn(stop):
             now_ns = self._clock.now().mono_ns
-            dues = (timed.due() for timed in self._timed())
-            due = min((due for due in dues if due is not None), default=None)
-            timeout_ns = None if due is None else max(0, due - now_ns)
+            due_ns = self._due()
+            timeout_ns = None if due_ns is None else max(0, due_ns - now_ns)
             self._poller.wait(self._watches(stop), timeout_ns)
 
     def _turn(self, stop: Stop) -> bool:
@@ -114,8 +121,9 @@ class Pipeline(Generic[In, Out]):
             self._source.stop(now)
             if self._is_finishing:
                 self._sink.finish(self._parting_ns)
-        for timed in (self._source, self._sink, *self._attendants):
-            timed.serve(now)
+        self._source.serve(now)
+        self._sink.serve(now)
+        self._attend(now)
         self._move(now)
         if not self._is_finishing and self._is_over(now):
             self._is_finishing = True
@@ -163,33 +171,43 @@ class Pipeline(Generic[In, Out]):
                 self._drop(item)
         return True
 
-    def _timed(self) -> Iterable[Timed]:
-        yield from (self._sink, *self._attendants)
+    def _attend(self, now: Instant) -> None:
+        if not self._attendants:
+            return
+        is_woken = any(watch.is_ready for watch in self._attendants_watch)
+        if now.mono_ns < self._attend_ns and not is_woken:
+            return
+        dues = []
+        for attendant in self._attendants:
+            attendant.serve(now)
+            dues.append(attendant.due())
+        self._attendants_due_ns = _earliest(dues)
+        asked_ns = now.mono_ns + ATTENDED_NS
+        self._attend_ns = _earliest((self._attendants_due_ns, asked_ns)) or 0
+        self._attendants_watch = [
+            watch for attendant in self._attendants for watch in attendant.watch()
+        ]
+
+    def _due(self) -> int | None:
+        """When the next turn is due, whatever happens meanwhile."""
+        dues = [self._sink.due(), self._attendants_due_ns]
         if not self._is_finishing:
             # Later what it has due is not read any more.
-            yield self._source
+            dues.append(self._source.due())
         if self._deadline_ns is not None:
-            yield _At(self._deadline_ns)
+            dues.append(self._deadline_ns)
         if self._parting_ns is not None and not self._is_finishing:
-            yield _At(self._parting_ns)
+            dues.append(self._parting_ns)
+        return _earliest(dues)
 
-    def _watches(self, stop: Stop) -> Iterable[Watch]:
+    def _watches(self, stop: Stop) -> list[Watch]:
+        watches = [*self._attendants_watch]
         if self._deadline_ns is None:
-            yield stop.watch()
-        yield from self._source.watch(wanted=not self._held)
-        yield from self._sink.watch(wanted=bool(self._held))
-        for attendant in self._attendants:
-            yield from attendant.watch()
+            watches.append(stop.watch())
+        watches += self._source.watch(wanted=not self._held)
+        watches += self._sink.watch(wanted=bool(self._held))
+        return watches
 
 
-class _At:
-    """A moment at which a turn is due."""
-
-    def __init__(self, due_ns: int) -> None:
-        self._due_ns = due_ns
-
-    def serve(self, now: Instant) -> None:
-        """There is nothing to do but to look at the time."""
-
-    def due(self) -> int | None:
-        return self._due_ns
+def _earliest(dues: Iterable[int | None]) -> int | None:
+    return min((due for due in dues if due is not None), default=None)

@@ -1,12 +1,13 @@
 """How our ZeroMQ sockets are set up: every option that matters, said outright.
 
-Specification: zmq_setsockopt(3).
+Specification: zmq_setsockopt(3), zmq_socket_monitor(3).
 """
 
 import contextlib
 import errno
 import ipaddress
 import re
+import struct
 
 import zmq
 
@@ -42,6 +43,9 @@ SOCKET_BUFFER = 4 << 20
 # Plain numbers: the enumerations cost more than the call.
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
+
+_EVENT = struct.Struct("=Hi")
+"""What a monitor says: an event's number and its value."""
 
 SCHEMES = ("tcp", "ipc")
 
@@ -246,3 +250,12 @@ class Redial:
 def has_message(socket: zmq.Socket[bytes]) -> bool:
     """Whether a message can be received without waiting."""
     return bool(int(socket.get(_EVENTS)) & _POLLIN)
+
+
+def take_event(monitor: zmq.Socket[bytes]) -> tuple[int, int]:
+    """The event that waits in a monitor's socket, and its value."""
+    # pyzmq's own function is in a module that imports asyncio and with it ssl: a fifth
+    # of what a start costs.
+    event, _address = monitor.recv_multipart()
+    number, value = _EVENT.unpack(event)
+    return number, value

@@ -10,23 +10,17 @@ Specification: docs/configuration.md.
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pcap_zmq import __version__, logs
+from pcap_zmq import __version__, options
 from pcap_zmq.cli.exits import Refused
-from pcap_zmq.cli.settings import (
-    PREFIX,
-    check_variables,
-    key_of,
-    read_settings,
-    shape_of,
-    variable_of,
-)
+from pcap_zmq.cli.naming import PREFIX, key_of, variable_of
 from pcap_zmq.errors import ConfigError, PcapZmqError
-from pcap_zmq.formats import settings as formats
-from pcap_zmq.formats.settings import Given, Settings, Shape
+
+if TYPE_CHECKING:
+    from pcap_zmq.formats.settings import Given, Settings, Shape
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -62,8 +56,10 @@ class ToolCommand(click.Command):
         return [str(p.envvar) for p in self.params if p.envvar]
 
     @property
-    def shapes(self) -> dict[str, Shape]:
+    def shapes(self) -> "dict[str, Shape]":
         """What a file may say, by key."""
+        from pcap_zmq.cli.settings import shape_of
+
         return {key: shape_of(p) for key, p in self.settings.items()}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -85,9 +81,11 @@ class ToolCommand(click.Command):
         except click.UsageError as error:
             raise self._placed(error, ctx) from error
 
-    def defaults(self, settings: Settings) -> dict[str, Given]:
+    def defaults(self, settings: "Settings") -> "dict[str, Given]":
         """What a file says, as click's default_map. Raises ConfigError for the first
         thing that is wrong with it."""
+        from pcap_zmq.formats import settings as formats
+
         known = {name: command.shapes for name, command in tool_commands().items()}
         wrong = list(formats.complaints(settings, known))
         if wrong[1:]:
@@ -97,17 +95,20 @@ class ToolCommand(click.Command):
             raise ConfigError(wrong[0])
         return self.given(settings)
 
-    def given(self, settings: Settings) -> dict[str, Given]:
+    def given(self, settings: "Settings") -> "dict[str, Given]":
         """The same without what is wrong."""
+        from pcap_zmq.formats.settings import given
+
+        shapes = self.shapes
         parameters = self.settings
         values: dict[str, Given] = {}
         for key, value in settings.table(str(self.name)).items():
             with contextlib.suppress(KeyError, ConfigError):
                 parameter = parameters[key]
-                values[str(parameter.name)] = formats.given(value, shape_of(parameter))
+                values[str(parameter.name)] = given(value, shapes[key])
         return values
 
-    def rehearse(self, values: Mapping[str, Given]) -> Iterator[tuple[str, str]]:
+    def rehearse(self, values: "Mapping[str, Given]") -> Iterator[tuple[str, str]]:
         """What a start with these settings alone would say is wrong before it opens
         anything: the key where it is one's own fault, and why. An argument that is
         still to come is no fault."""
@@ -140,6 +141,8 @@ class ToolCommand(click.Command):
 
     def _install_logs(self, ctx: click.Context) -> None:
         if not self.rehearses:
+            from pcap_zmq import logs
+
             form, level = ctx.params.get("log_format"), ctx.params.get("log_level")
             logs.install(form or "text", level or "info")
 
@@ -148,6 +151,8 @@ class ToolCommand(click.Command):
     ) -> click.ClickException:
         """The error with the place that the value came from: a variable or a file.
         Only who typed it is told of usage, and only in text."""
+        from pcap_zmq import logs
+
         parameter = _parameter_of(error, ctx)
         place = parameter and _place_of(parameter, ctx)
         if self.rehearses:
@@ -167,13 +172,19 @@ def is_rehearsal(ctx: click.Context) -> bool:
 def tool_commands() -> dict[str, ToolCommand]:
     """All that take settings, by name."""
     # Here, since that module imports the commands, and they this one.
-    from pcap_zmq.cli import pcap_zmq
+    from pcap_zmq.cli.main import NAMES, subcommand
 
     return {
         name: command
-        for name, command in sorted(pcap_zmq.commands.items())
-        if isinstance(command, ToolCommand)
+        for name in NAMES
+        if isinstance(command := subcommand(name), ToolCommand)
     }
+
+
+def _variables() -> Iterator[str]:
+    """All that set something of any command."""
+    for command in tool_commands().values():
+        yield from command.variables
 
 
 def _load(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -182,8 +193,10 @@ def _load(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
     command = ctx.command
     if ctx.resilient_parsing or not isinstance(command, ToolCommand):
         return
+    from pcap_zmq.cli.settings import check_variables, read_settings
+
     try:
-        check_variables(v for c in tool_commands().values() for v in c.variables)
+        check_variables(_variables())
         if path is not None:
             settings = ctx.meta[_SETTINGS] = read_settings(path)
             ctx.default_map = command.defaults(settings)
@@ -230,7 +243,7 @@ def _common_options(name: str) -> Iterator[Callable[[Function], Function]]:
     yield click.version_option(__version__, package_name="pcap-zmq")
     yield click.option(
         "--log-level",
-        type=click.Choice(logs.LEVELS),
+        type=click.Choice(options.LOG_LEVELS),
         default="info",
         show_default=True,
         help="Least severe messages to write to stderr.",
@@ -239,7 +252,7 @@ def _common_options(name: str) -> Iterator[Callable[[Function], Function]]:
     # which may say so.
     yield click.option(
         "--log-format",
-        type=click.Choice(logs.FORMATS),
+        type=click.Choice(options.LOG_FORMATS),
         default="text",
         show_default=True,
         is_eager=True,

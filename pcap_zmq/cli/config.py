@@ -1,21 +1,14 @@
 """The command pcap-zmq config: looks over settings files, prints one to fill in."""
 
-import inspect
-import json
 import sys
-import textwrap
 from collections.abc import Iterator
 
 import click
 
-from pcap_zmq import logs
 from pcap_zmq.cli import exits
 from pcap_zmq.cli.command import ToolCommand, tool_commands
 from pcap_zmq.cli.options import Quantity
-from pcap_zmq.cli.settings import read_settings, shape_of
 from pcap_zmq.errors import ConfigError
-from pcap_zmq.formats import settings as formats
-from pcap_zmq.formats.settings import Shape
 
 WIDTH = 80
 
@@ -40,6 +33,8 @@ def check(files: tuple[str, ...]) -> None:
 
     Exit codes: 0 all are fine, 2 something is wrong, 3 a file may not be read.
     """
+    from pcap_zmq import logs
+
     worst = exits.DONE
     for path in files:
         try:
@@ -75,10 +70,13 @@ def show(command: str) -> None:
 def _faults(path: str) -> Iterator[str]:
     """All that is wrong with a file: first what its own words tell, then what a start
     with them would."""
+    from pcap_zmq.cli.settings import read_settings
+    from pcap_zmq.formats.settings import complaints
+
     settings = read_settings(path)
     commands = tool_commands()
     known = {name: command.shapes for name, command in commands.items()}
-    yield from formats.complaints(settings, known)
+    yield from complaints(settings, known)
     for name in settings.tables:
         if name in commands:
             command = commands[name]
@@ -88,6 +86,8 @@ def _faults(path: str) -> Iterator[str]:
 
 
 def _lines(command: ToolCommand) -> Iterator[str]:
+    import inspect
+
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         yield from _comment(paragraph)
         yield "#"
@@ -114,11 +114,18 @@ def _metavar(parameter: click.Parameter) -> str:
 
 
 def _comment(text: str) -> Iterator[str]:
+    import textwrap
+
     return iter(textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# "))
 
 
 def _default_of(parameter: click.Parameter) -> str:
     """As the file has it; for what has none, what it takes."""
+    import json
+
+    from pcap_zmq.cli.settings import shape_of
+    from pcap_zmq.formats.settings import Shape
+
     default = parameter.default
     match shape_of(parameter):
         case Shape.FLAG:

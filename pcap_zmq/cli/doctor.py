@@ -1,6 +1,5 @@
 """The command pcap-zmq doctor: its findings as lines or as JSON."""
 
-import json
 import os
 import re
 import sys
@@ -131,6 +130,8 @@ def doctor(
 
 def _as_json(findings: Iterable["Finding"], rules: "Pasteable | None") -> str:
     """A value that is added is no new version; one that changes its meaning is."""
+    import json
+
     shown: dict[str, Any] = {
         "version": 1,
         "findings": [

@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from pcap_zmq import logs
 from pcap_zmq.errors import (
     ConfigError,
     FormatError,
@@ -45,4 +44,6 @@ class Refused(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """One line, in the form that was asked for."""
+        from pcap_zmq import logs
+
         logs.say("error", self.message)

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
-from pcap_zmq.clock import NS_PER_MS, NS_PER_S
 from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.options import GIB, KIB, MIB, Bounds
+from pcap_zmq.units import NS_PER_MS, NS_PER_S
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

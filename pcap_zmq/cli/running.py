@@ -6,7 +6,6 @@ from typing import Any, Protocol, Self
 
 import click
 
-from pcap_zmq import logs
 from pcap_zmq.cli import exits
 from pcap_zmq.cli.command import is_rehearsal
 from pcap_zmq.errors import PcapZmqError
@@ -36,6 +35,7 @@ def run(make: Callable[[], Tool]) -> None:
         make()
         return
     # Here, so that --help does not load ZeroMQ.
+    from pcap_zmq import logs
     from pcap_zmq.poll import Stop
     from pcap_zmq.supervisor import Manager
 

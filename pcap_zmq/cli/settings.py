@@ -1,4 +1,4 @@
-"""What settings are called in files and variables, and where files are read.
+"""Settings as they come from outside: files, variables, and what each may hold.
 
 Specification: docs/configuration.md.
 """
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
+from pcap_zmq.cli.naming import PREFIX
 from pcap_zmq.errors import ConfigError, ConfigPermissionError
 from pcap_zmq.formats import settings as formats
 from pcap_zmq.formats.settings import Settings, Shape
 
-PREFIX = "PCAP_ZMQ_"
 _OTHER_VARIABLES = frozenset({"PCAP_ZMQ_NFLOG"})
 """Of the build."""
 # What Kubernetes tells every container of a service called pcap-zmq-recv.
@@ -23,24 +23,12 @@ _SERVICE_LINK = re.compile(
 )
 
 
-def key_of(parameter: click.Parameter) -> str:
-    """What a parameter is called in a file: its flag without dashes."""
-    flags = [name for name in parameter.opts if name.startswith("--")]
-    name = flags[0] if flags else str(parameter.name)
-    return name.removeprefix("--").replace("_", "-")
-
-
 def shape_of(parameter: click.Parameter) -> Shape:
     """What a file may say of it."""
     if isinstance(parameter, click.Option) and parameter.is_flag:
         return Shape.FLAG
     is_many = parameter.multiple or parameter.nargs != 1
     return Shape.MANY if is_many else Shape.ONE
-
-
-def variable_of(command: str, parameter: click.Parameter) -> str:
-    """The variable that sets it."""
-    return PREFIX + f"{command}_{key_of(parameter)}".upper().replace("-", "_")
 
 
 def read_settings(path: str) -> Settings:
@@ -61,10 +49,16 @@ def read_settings(path: str) -> Settings:
 
 
 def check_variables(names: Iterable[str]) -> None:
-    """Raises ConfigError for a variable that looks like ours and is none of these."""
-    known = frozenset(names)
-    for name in sorted(os.environ):
-        is_ours = name.startswith(PREFIX) and not _SERVICE_LINK.fullmatch(name)
-        if is_ours and name not in known | _OTHER_VARIABLES:
+    """Raises ConfigError for a variable that looks like ours and is none of these,
+    which are looked at only where there is one."""
+    ours = [name for name in sorted(os.environ) if _is_ours(name)]
+    known = frozenset(names) if ours else frozenset()
+    for name in ours:
+        if name not in known:
             near = formats.suggestion(name, known)
             raise ConfigError(f"the variable {name} sets nothing{near or '; unset it'}")
+
+
+def _is_ours(name: str) -> bool:
+    is_another = name in _OTHER_VARIABLES or _SERVICE_LINK.fullmatch(name)
+    return name.startswith(PREFIX) and not is_another

@@ -11,8 +11,8 @@ from pcap_zmq.cli import exits
 from pcap_zmq.cli.command import is_rehearsal, tool_command
 from pcap_zmq.cli.keying import client_key_options, client_keys_of
 from pcap_zmq.cli.options import duration, quantity_option
-from pcap_zmq.clock import NS_PER_MS, NS_PER_S, utc_text
 from pcap_zmq.errors import PcapZmqError
+from pcap_zmq.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from pcap_zmq.formats.ledger import Line, State, Tally
@@ -190,4 +190,6 @@ def _age(duration_ns: int) -> str:
 
 
 def _moment(wall_ns: int) -> str:
+    from pcap_zmq.clock import utc_text
+
     return utc_text(wall_ns // NS_PER_MS)

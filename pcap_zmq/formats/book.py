@@ -112,7 +112,7 @@ def _line(
         sender=present.id.sender.hex(),
         started_ns=present.id.started_ns,
         since_ns=sender.since_ns + mono_to_wall_ns,
-        seen_ns=max(stream.heard_ns for stream in streams) + mono_to_wall_ns,
+        seen_ns=max(stream.lane.heard_ns for stream in streams) + mono_to_wall_ns,
         is_here=present.is_here,
         runs=sender.runs,
         repeated=sender.repeated + sum(stream.repeated for stream in streams),

@@ -22,6 +22,11 @@ exceeded by less than one batch.
        └──── disconnected ──────┴─────────────┘             GONE ◄────────────────┘
 """
 
+ACK_NS = 250_000_000
+"""So long an acknowledgement may wait for company, unless a quarter of the window or a
+MiB waits for it, or its sender has said a heartbeat since: a thousand senders with a
+packet now and then are not answered each time."""
+
 HEARTBEAT_NS = 1_000_000_000
 """A link on which nothing else was said says this much, so that both ends know."""
 

@@ -7,11 +7,13 @@ Specification: docs/wire.md; the theory of operation is in `formats/link.py`.
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 
+import link_ffi
+from link_ffi import Lanes, Shares, Verdict
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.book import Book, key_of
 from pcap_zmq.formats.ledger import Line
-from pcap_zmq.formats.link import HEARTBEAT_NS, SILENCE_NS
+from pcap_zmq.formats.link import ACK_NS, HEARTBEAT_NS, SILENCE_NS
 from pcap_zmq.formats.stream import ANYBODY, Identity, Receipt, Stream
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant, Octets
@@ -50,7 +52,10 @@ class ReceiverLink:
         self, started_ns: int, queue_bytes: int, counters: ReceiverCounters
     ) -> None:
         self.streams: OrderedDict[StreamId, Stream] = OrderedDict()
-        """The longest unheard first."""
+        """Those that are gone in the order in which they went."""
+        self.lanes = Lanes(HARD_LIMIT * queue_bytes, ACK_NS)
+        """The streams' numbers, which may change without our being told."""
+        self._by_slot: dict[int, Stream] = {}
         self._started_ns = started_ns
         self._queue_bytes = queue_bytes
         self._counters = counters
@@ -59,13 +64,12 @@ class ReceiverLink:
         self._owned: Counter[bytes] = Counter()
         self._talkative: set[StreamId] = set()
         self._is_uneven = False
-        self._held_bytes = 0
         self._checked_ns = 0
 
     @property
     def held_bytes(self) -> int:
         """Taken and not written, as windows count them."""
-        return self._held_bytes
+        return self.lanes.held_bytes
 
     def receive(
         self,
@@ -93,6 +97,10 @@ class ReceiverLink:
             self._owe(stream, ReplyType.FAREWELL)
         elif message.type is MessageType.BATCH:
             return self._take(stream, message)
+        elif message.type is MessageType.HEARTBEAT:
+            stream.lane.is_eager = True
+            if stream.lane.is_owed:
+                self._owe(stream, ReplyType.ACK)
         return None
 
     def knows(self, peer: bytes) -> bool:
@@ -110,19 +118,21 @@ class ReceiverLink:
         stream = self._by_peer.get(peer)
         return f"sender {stream.name}" if stream else "a sender"
 
-    def written(self, receipt: Receipt) -> None:
+    def receipt_of(self, shares: Shares) -> Receipt:
+        """For batches that lanes have taken."""
+        return Receipt(shares, self._by_slot)
+
+    def written(self, receipt: Receipt, now_ns: int) -> None:
         """A batch is in the output."""
-        stream = self.streams.get(receipt.stream)
-        if stream is None:
-            return
-        while stream.costs and stream.costs[0][0] <= receipt.sequence:
-            cost = stream.costs.popleft()[1]
-            stream.held_bytes -= cost
-            self._held_bytes -= cost
-            # What a sender that has gone left behind takes others' room until now.
-            self._is_uneven = self._is_uneven or not stream.is_here
-        stream.written = max(stream.written, receipt.sequence)
-        self._owe(stream, ReplyType.ACK)
+        receipt.settle(now_ns)
+        self._is_uneven = self.lanes.take_unevenness() or self._is_uneven
+
+    def open(self, peer: bytes, fd: int) -> None:
+        """What comes on this connection, if it is plain, needs no look of ours: whoever
+        is at its other end was asked. fd: its descriptor."""
+        stream = self._by_peer[peer]
+        if not (stream.has_left or stream.has_died):
+            self.lanes.open(stream.lane, peer, fd, stream.identity.key)
 
     def lost(self, peer: bytes) -> None:
         """A connection is gone."""
@@ -130,23 +140,30 @@ class ReceiverLink:
         if stream is not None:
             self._dismiss(stream)
 
-    def outgoing(self, now_ns: int) -> Iterable[tuple[bytes, Reply]]:
-        """Every reply that is owed now, with the connection that it goes to."""
+    def outgoing(
+        self, now_ns: int, *, is_urgent: bool = False
+    ) -> Iterable[tuple[bytes, Reply]]:
+        """Every reply that is due now, with the connection that it goes to. is_urgent:
+        no acknowledgement waits for company any more."""
         if now_ns >= self._checked_ns + HEARTBEAT_NS:
             self._checked_ns = now_ns
             self._look_around(now_ns)
         if self._is_uneven:
-            self._share_out()
+            self._is_uneven = False
+            self.lanes.share_out(self._queue_bytes)
         talkative, self._talkative = self._talkative, set()
         for stream_id in talkative:
             stream = self.streams.get(stream_id)
             if stream is None or stream.owes is None:
                 continue
             yield stream.peer, self._reply(stream, stream.owes, now_ns)
+        for slot in self.lanes.owed(now_ns + ACK_NS if is_urgent else now_ns):
+            stream = self._by_slot[slot]
+            yield stream.peer, self._reply(stream, ReplyType.ACK, now_ns)
 
     def owes_replies(self) -> bool:
-        """Whether there is anything to say now."""
-        return bool(self._talkative)
+        """Whether there is anything to say, now or soon."""
+        return bool(self._talkative) or self.lanes.owes()
 
     def is_anybody_here(self) -> bool:
         """Whether a sender is connected that has not said goodbye."""
@@ -154,14 +171,17 @@ class ReceiverLink:
 
     def due(self) -> int:
         """When to speak or look around next (mono_ns)."""
-        return 0 if self._talkative else self._checked_ns + HEARTBEAT_NS
+        if self._talkative:
+            return 0
+        due, ack_due = self._checked_ns + HEARTBEAT_NS, self.lanes.due()
+        return due if ack_due is None else min(due, ack_due)
 
     def all_left_ns(self) -> int | None:
         """When the last farewell was said (mono_ns), if at least one sender was seen
         and each has said goodbye with all written; else None."""
         streams = self.streams.values()
         if not streams or any(
-            stream.owes or not stream.has_left or stream.written + 1 < stream.next
+            stream.owes or not stream.has_left or not stream.is_free()
             for stream in streams
         ):
             return None
@@ -182,26 +202,27 @@ class ReceiverLink:
             stream = Stream(
                 id=message.stream,
                 key=key,
+                lane=self.lanes.add(
+                    wire.encode_stream(message.stream), message.sequence
+                ),
                 name="",
                 peer=peer,
-                next=message.sequence,
-                written=message.sequence - 1,
                 linktype=message.linktype,
-                heard_ns=now_ns,
-                elsewhere=acknowledged,
                 since_ns=now_ns,
                 rated_ns=now_ns,
                 rated_logged=wire.logged_in(message.totals),
             )
             self.streams[key] = stream
-        elif message.sequence > stream.next:
+            self._by_slot[stream.lane.slot] = stream
+            link_ffi.start_over(stream.lane, message.sequence, acknowledged)
+        elif message.sequence > stream.lane.next or _was_resumed(
+            stream.totals, message.totals
+        ):
             # Acknowledged by another receiver at the same address, or lost with a
             # predecessor of the sender that used the same spool.
-            stream.start_over(message.sequence, acknowledged)
-            stream.next = message.sequence
-            stream.written = message.sequence - 1
-        elif _was_resumed(stream.totals, message.totals):
-            stream.start_over(message.sequence, acknowledged)
+            link_ffi.start_over(stream.lane, message.sequence, acknowledged)
+        # Before the oldest are forgotten: it is none of them.
+        stream.lane.is_here = True
         self._supersede(stream)
         self._own(stream, identity.name.encode() or peer)
         self._forget_oldest()
@@ -209,10 +230,9 @@ class ReceiverLink:
         stream.name = identity.name or _printable(message.payload)
         self._move(stream, peer)
         stream.has_left = False
-        stream.is_here = True
         stream.resume_wanted = False
         # A window granted on an earlier connection binds nobody any more.
-        stream.window = stream.reserved = 0
+        stream.lane.window = stream.lane.reserved = 0
         self._hear(stream, message, now_ns)
         self._is_uneven = True
         self._owe(stream, ReplyType.WELCOME)
@@ -229,6 +249,7 @@ class ReceiverLink:
 
     def _move(self, stream: Stream, peer: bytes) -> None:
         """The stream is on this connection from now on, and nothing else is."""
+        self.lanes.close(stream.lane)
         other = self._by_peer.pop(peer, None)
         if other is not None and other is not stream:
             self._dismiss(other)
@@ -242,72 +263,61 @@ class ReceiverLink:
             # The other's hello was late, or there are two of them.
             stream.has_died = stream.has_left = False
             self._book.return_to(stream)
-        stream.heard_ns = now_ns
-        self.streams.move_to_end(stream.key)
-        stream.totals = message.totals
-        if stream.unacknowledged:
-            stream.compare_acknowledged()
-        if now_ns >= stream.rated_ns + RATE_NS:
-            logged = wire.logged_in(message.totals)
-            passed_ns = now_ns - stream.rated_ns
-            stream.rate = (logged - stream.rated_logged) * 1_000_000_000 // passed_ns
-            stream.rated_ns, stream.rated_logged = now_ns, logged
-        if message.window == stream.window < stream.reserved:
-            stream.reserved = stream.window
+        lane = stream.lane
+        link_ffi.hear(lane, message.totals, now_ns)
+        if message.window == lane.window < lane.reserved:
+            lane.reserved = lane.window
             self._is_uneven = True
-        if not stream.is_here and not stream.has_left:
-            stream.is_here = True
+        if not lane.is_here and not stream.has_left:
+            lane.is_here = True
             self._is_uneven = True
 
     def _take(self, stream: Stream, message: Message) -> EncodedBatch | None:
-        if message.sequence < stream.next:
-            self._counters.repeated += message.count
-            stream.repeated += message.count
-            self._owe(stream, ReplyType.ACK)
-            return None
-        if message.sequence > stream.next:
-            if not stream.resume_wanted:
+        length = len(message.payload)
+        match self.lanes.take(stream.lane, message.sequence, length, message.count):
+            case Verdict.REPEATED:
+                self._counters.repeated += message.count
+                stream.repeated += message.count
+                self._owe(stream, ReplyType.ACK)
+            case Verdict.AHEAD if not stream.resume_wanted:
                 stream.resume_wanted = True
+                self.lanes.close(stream.lane)
                 self._owe(stream, ReplyType.WELCOME)
-            return None
-        if self._held_bytes >= HARD_LIMIT * self._queue_bytes:
-            # Many streams with a batch each, be it in good faith: later, perhaps.
-            self._counters.uncalled_messages += 1
-            stream.is_refused = True
-            return None
-        if stream.held_bytes and stream.held_bytes >= max(
-            stream.reserved, stream.window
-        ):
-            # Sent by a window that is gone, or by a peer that keeps to none.
-            self._counters.uncalled_messages += 1
-            self._owe(stream, ReplyType.WELCOME)
-            return None
-        cost = wire.cost_of(len(message.payload))
-        stream.resume_wanted = False
-        stream.next += 1
-        stream.held_bytes += cost
-        self._held_bytes += cost
-        stream.costs.append((message.sequence, cost))
-        self._counters.count_received(stream, message.count)
-        stream.remember(message.sequence)
-        return EncodedBatch(
-            linktype=message.linktype,
-            count=message.count,
-            codec=message.codec,
-            raw_length=message.raw_length,
-            payload=message.payload,
-            receipt=Receipt(stream.key, message.sequence, stream.account),
-        )
+            case Verdict.FULL:
+                # Many streams with a batch each, be it in good faith: later, perhaps.
+                self._counters.uncalled_messages += 1
+                stream.is_refused = True
+            case Verdict.BEYOND:
+                # Sent by a window that is gone, or by a peer that keeps to none.
+                self._counters.uncalled_messages += 1
+                self._owe(stream, ReplyType.WELCOME)
+            case Verdict.TAKEN:
+                stream.resume_wanted = False
+                self._counters.received += message.count
+                shares = Shares.of(
+                    self.lanes, stream.lane, message.sequence, message.count
+                )
+                return EncodedBatch(
+                    linktype=message.linktype,
+                    count=message.count,
+                    codec=message.codec,
+                    raw_length=message.raw_length,
+                    payload=message.payload,
+                    receipt=self.receipt_of(shares),
+                )
+        return None
 
     def _reply(self, stream: Stream, reply_type: ReplyType, now_ns: int) -> Reply:
         stream.owes = None
         stream.spoke_ns = now_ns
+        lane = stream.lane
+        self.lanes.spoke(lane)
         return Reply(
             type=reply_type,
             stream=stream.id,
-            written=stream.written,
-            next=stream.next,
-            window=stream.window,
+            written=lane.written,
+            next=lane.next,
+            window=lane.window,
             receiver_started_ns=self._started_ns,
         )
 
@@ -321,7 +331,8 @@ class ReceiverLink:
         """Heartbeats for the quiet, and shares of the silent for the others."""
         self._forget_superseded()
         for stream in list(self._by_peer.values()):
-            if now_ns >= stream.heard_ns + SILENCE_NS:
+            self._rate(stream, now_ns)
+            if now_ns >= stream.lane.heard_ns + SILENCE_NS:
                 self._dismiss(stream)
             elif stream.is_refused:
                 stream.is_refused = False
@@ -331,38 +342,21 @@ class ReceiverLink:
             elif now_ns >= stream.spoke_ns + HEARTBEAT_NS:
                 self._owe(stream, ReplyType.ACK)
 
+    def _rate(self, stream: Stream, now_ns: int) -> None:
+        passed_ns = stream.lane.heard_ns - stream.rated_ns
+        if passed_ns >= RATE_NS:
+            logged = wire.logged_in(stream.totals)
+            stream.rate = (logged - stream.rated_logged) * 1_000_000_000 // passed_ns
+            stream.rated_ns, stream.rated_logged = stream.lane.heard_ns, logged
+
     def _dismiss(self, stream: Stream) -> None:
-        if stream.is_here:
-            stream.is_here = False
-            stream.window = stream.reserved = 0
+        lane = stream.lane
+        self.lanes.close(lane)
+        if lane.is_here:
+            self.streams.move_to_end(stream.key)
+            lane.is_here = False
+            lane.window = lane.reserved = 0
             self._is_uneven = True
-
-    def _share_out(self) -> None:
-        """Sets every window to a sender's share, as far as the queue allows now.
-
-        A share is a power of two of the queue, so that most comings and goings change
-        nobody's; and less than an equal part, so that a newcomer finds some left.
-        """
-        self._is_uneven = False
-        here = [stream for stream in self._by_peer.values() if stream.is_here]
-        if not here:
-            return
-        share = self._queue_bytes >> len(here).bit_length()
-        reserved = sum(
-            max(stream.reserved, stream.window, stream.held_bytes) for stream in here
-        )
-        left_behind = self._held_bytes - sum(stream.held_bytes for stream in here)
-        free = self._queue_bytes - reserved - left_behind
-        for stream in here:
-            bound = max(stream.reserved, stream.window, stream.held_bytes)
-            window = min(share, bound + free)
-            # One batch at a time is always allowed: any window above 0 is.
-            window = max(window, 1)
-            if window != stream.window:
-                free -= max(0, window - bound)
-                stream.reserved = max(stream.reserved, stream.window, window)
-                stream.window = window
-                self._owe(stream, ReplyType.ACK)
 
     def _own(self, stream: Stream, owner: bytes) -> None:
         """Nobody shall crowd others out of our memory: beyond so many streams one of
@@ -373,7 +367,7 @@ class ReceiverLink:
             stream.owner = owner
         if self._owned[owner] > STREAMS_OF_ONE_MAX:
             for other in list(self.streams.values()):
-                is_free = not other.costs and other.is_settled()
+                is_free = other.is_settled()
                 if other.owner == owner and other is not stream and is_free:
                     self._forget(other)
                     return
@@ -389,7 +383,7 @@ class ReceiverLink:
             forgettable = (
                 stream
                 for stream in self.streams.values()
-                if not stream.is_here and not stream.costs
+                if not stream.is_here and stream.is_free()
             )
             oldest = next(forgettable, None)
             if oldest is None:
@@ -409,7 +403,9 @@ class ReceiverLink:
 
     def _forget(self, stream: Stream) -> None:
         del self.streams[stream.key]
+        del self._by_slot[stream.lane.slot]
         self._disown(stream)
         if self._by_peer.get(stream.peer) is stream:
             del self._by_peer[stream.peer]
         self._book.close(stream)
+        self.lanes.remove(stream.lane)

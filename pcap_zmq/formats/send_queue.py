@@ -152,6 +152,11 @@ class SendQueue:
         return not self._head and not self._has_unread
 
     @property
+    def is_half_full(self) -> bool:
+        """What is not acknowledged soon may be in the way of what comes."""
+        return 2 * self.held_bytes >= self._queue_bytes
+
+    @property
     def is_at_risk(self) -> bool:
         """There is a disk, and something that is not on it."""
         return self._spool is not None and self._shelved < len(self._head)

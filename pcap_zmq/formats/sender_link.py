@@ -56,6 +56,7 @@ class SenderLink:
         self._under_way = 0
         self._leaving = False
         self._said_window = 0
+        self._asked_for = 0
         self._speak_up = False
         self._spoke_ns = 0
         self._heard_ns = 0
@@ -213,9 +214,19 @@ class SenderLink:
         if self._may_send():
             return self._send_next()
         quiet = now_ns >= self._spoke_ns + HEARTBEAT_NS
-        if quiet or self._said_window != self.window:
+        if quiet or self._said_window != self.window or self._may_ask():
             return self._say(MessageType.HEARTBEAT)
         return None
+
+    def _may_ask(self) -> bool:
+        """All was sent, and there is only an acknowledgement to wait for, soon or now:
+        the receiver shall not take its time. Once for each batch."""
+        last = self._queue.last
+        is_waiting = self._leaving or self._queue.is_half_full
+        asks = is_waiting and self._next_to_send > last > self._asked_for
+        if asks:
+            self._asked_for = last
+        return asks
 
     def _may_send(self) -> bool:
         return self._under_way < self.window and self._queue.may_send(

@@ -3,16 +3,15 @@
 Specification: docs/wire.md, docs/ledger.md.
 """
 
-from collections import Counter, deque
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pcap_zmq.counters import Account, Reason
+from link_ffi import Lane, Share, Shares, totals_of
+from pcap_zmq.counters import Reason
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.ledger import Tally
 from pcap_zmq.formats.wire import ReplyType, StreamId
-
-UNACKNOWLEDGED_MIN = 64
-"""Of any sender so many batches are remembered that it has not found acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +30,6 @@ class Identity:
 ANYBODY = Identity()
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Which batch of which stream has been written, and whose packets they are."""
-
-    stream: StreamId
-    sequence: int
-    account: Account = field(default_factory=Account, compare=False, repr=False)
-
-
 @dataclass(slots=True)
 class Stream:
     """What a receiver knows of one run of one sender."""
@@ -48,18 +38,12 @@ class Stream:
     """As its sender calls it."""
     key: StreamId
     """As we do: where senders have keys, no two of them can mean the same."""
+    lane: Lane
+    """Its numbers, its packets and its batches."""
     name: str
     peer: bytes
     """The connection that it is on: ZeroMQ's routing id."""
-    next: int
-    written: int
     linktype: int
-    heard_ns: int
-    window: int = 0
-    reserved: int = 0
-    """The largest window that the sender may still go by."""
-    held_bytes: int = 0
-    totals: bytes = wire.NO_TOTALS
     identity: Identity = ANYBODY
     since_ns: int = 0
     rate: int = 0
@@ -68,40 +52,46 @@ class Stream:
     has_left: bool = False
     has_died: bool = False
     """Started again without a goodbye."""
-    is_here: bool = True
-    """Connected as far as is known, so that it has a share of the queue."""
     owes: ReplyType | None = None
+    """What is to be said as soon as possible; an acknowledgement may wait: the lane
+    knows."""
     spoke_ns: int = 0
     is_refused: bool = False
     """A batch was not taken, and the sender has yet to be told."""
     resume_wanted: bool = False
     """A batch was missing, and the sender has been told so."""
-    costs: deque[tuple[int, int]] = field(default_factory=deque)
-    """Number and cost of each batch that is held."""
     repeated: int = 0
     malformed: int = 0
     """Messages and batches on its connections that no format explains."""
+    dropped: Counter[Reason] = field(default_factory=Counter)
     owner: bytes = b""
     """Who has put this stream into our memory: a key's name, or a connection."""
-    account: Account = field(default_factory=Account)
-    elsewhere: int = 0
-    """Packets that the sender found acknowledged otherwise than by this stream."""
-    acknowledged: int = 0
-    """Packets of this stream that the sender has found acknowledged, as we count."""
-    unacknowledged: deque[tuple[int, int]] = field(default_factory=deque)
-    """Number of each batch that the sender has not found acknowledged, and the packets
-    up to its end."""
+
+    @property
+    def totals(self) -> bytes:
+        """The counters that its sender sent last."""
+        return totals_of(self.lane)
+
+    @property
+    def elsewhere(self) -> int:
+        """Packets that the sender found acknowledged otherwise than by this stream."""
+        return self.lane.said_before - self.lane.acknowledged_before
+
+    @property
+    def is_here(self) -> bool:
+        """Connected as far as is known, so that it has a share of the queue."""
+        return bool(self.lane.is_here)
 
     def tally(self, held_here: int) -> Tally:
         """held_here: packets of this stream that are found in the receiver now."""
         said = wire.decode_totals(self.totals)
-        account = self.account
-        held_there = said.held - (account.received - self.acknowledged)
+        lane = self.lane
+        held_there = said.held - (lane.packets_received - lane.acknowledged)
         dropped = Counter({reason: n for reason, n in said.dropped.items() if n})
-        dropped.update(account.dropped)
+        dropped.update(self.dropped)
         tally = Tally(
             logged=said.logged,
-            delivered=account.written,
+            delivered=lane.packets_written,
             held_by_sender=held_there,
             held_by_receiver=held_here,
             missed=said.missed,
@@ -123,34 +113,69 @@ class Stream:
             tally.dropped[Reason.SHUTDOWN] += given_up
         return tally
 
-    def remember(self, sequence: int) -> None:
-        """This batch was taken, and its sender has not found it acknowledged. Of one
-        that never finds any the last ones are remembered together: a true one has a
-        window's worth at most."""
-        batches = self.unacknowledged
-        worth = max(self.window, self.reserved) // wire.MESSAGE_COST
-        if len(batches) > UNACKNOWLEDGED_MIN + 4 * worth:
-            batches.pop()
-        batches.append((sequence, self.account.received))
+    def count_written(self, packets: int) -> None:
+        """Of its packets, so many more are in the output."""
+        self.lane.packets_written += packets
+
+    def count_dropped(self, reason: Reason, packets: int) -> None:
+        """Of its packets, so many will never be in the output."""
+        self.dropped[reason] += packets
+
+    def is_free(self) -> bool:
+        """No batch of it is held here."""
+        return self.lane.batches_settled == self.lane.batches_count
 
     def is_settled(self) -> bool:
         """Nothing of it is held here, not even a batch of no packets."""
-        account = self.account
-        settled = account.written + account.dropped.total()
-        return not self.costs and account.received == settled
+        settled = self.lane.packets_written + self.dropped.total()
+        return self.is_free() and self.lane.packets_received == settled
 
-    def compare_acknowledged(self) -> None:
-        """How far the sender has found its packets acknowledged: to the end of which
-        batch, of those that are settled. What it says beyond is unaccounted for."""
-        said = wire.acknowledged_in(self.totals) - self.elsewhere
-        batches = self.unacknowledged
-        while batches and batches[0][0] <= self.written and batches[0][1] <= said:
-            self.acknowledged = batches.popleft()[1]
 
-    def start_over(self, sequence: int, acknowledged: int) -> None:
-        """The sender cannot know what became of the batches before this one: what it
-        takes for acknowledged, and did not hear from us, is not ours."""
-        batches = self.unacknowledged
-        while batches and batches[0][0] < sequence:
-            self.acknowledged = batches.popleft()[1]
-        self.elsewhere = acknowledged - self.acknowledged
+class Receipt:
+    """Whose packets a batch brings, in their order, and how far they are in the output.
+    streams: by the slot of their lane; one that was forgotten is nobody's."""
+
+    __slots__ = ("_shares", "_streams")
+
+    def __init__(self, shares: Shares, streams: Mapping[int, Stream]) -> None:
+        self._shares = shares
+        self._streams = streams
+
+    def batches(self) -> Iterator[tuple[Stream, int]]:
+        """Whose batches it stands for, and their numbers."""
+        for share in self._shares.shares():
+            stream = self._stream_of(share)
+            if stream is not None:
+                yield stream, share.number
+
+    def left(self, packets: int) -> Iterator[tuple[Stream | None, int]]:
+        """Whose the next so many packets are that are not in the output."""
+        passed = self._shares.written
+        for share in self._shares.shares():
+            skipped = min(passed, share.packets)
+            passed -= skipped
+            found = min(packets, share.packets - skipped)
+            packets -= found
+            if found:
+                yield self._stream_of(share), found
+
+    def count_written(self, packets: int) -> None:
+        """So many more, in their order, are in the output; or, below 0, so many of the
+        last ones turned out not to be."""
+        self._shares.count_written(packets)
+
+    def count_dropped(self, reason: Reason, packets: int) -> None:
+        """The next so many will never be in the output."""
+        for stream, dropped in self.left(packets):
+            if stream is not None:
+                stream.count_dropped(reason, dropped)
+
+    def settle(self, now_ns: int) -> None:
+        """It is in the output, or will never be, and so acknowledgements are owed."""
+        self._shares.settle(now_ns)
+
+    def _stream_of(self, share: Share) -> Stream | None:
+        stream = self._streams.get(share.slot)
+        if stream is None or stream.lane.generation != share.generation:
+            return None
+        return stream

@@ -157,6 +157,11 @@ class StreamId:
     """When this run started, nanoseconds since the epoch."""
 
 
+def encode_stream(stream: StreamId) -> bytes:
+    """Its 24 octets in every header."""
+    return stream.sender + stream.started_ns.to_bytes(8)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a sender says. Fields that its type does not use are zero."""

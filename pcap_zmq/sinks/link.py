@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Iterable
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from pcap_zmq import sockets
 from pcap_zmq.clock import NS_PER_MS
@@ -47,7 +46,10 @@ _EVENTS = (
     | zmq.EVENT_CONNECT_RETRIED
 )
 
+# Plain numbers: the enumerations cost more than the call.
 _SRCFD = int(zmq.SRCFD)
+_NOBLOCK = int(zmq.NOBLOCK)
+_SNDMORE = int(zmq.SNDMORE)
 
 _OPENED = zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED
 """A connection is there, before any handshake; the event's value is its descriptor."""
@@ -94,6 +96,7 @@ class LinkSink:
         self._has_told_nonsense = False
         self._socket = context.socket(zmq.DEALER)
         self._monitor = self._socket.get_monitor_socket(_EVENTS | _OPENED)
+        self._monitor_watch = Watch(self._monitor, READABLE)
         try:
             sockets.prepare(self._socket)
             if secure is not None:
@@ -155,7 +158,7 @@ class LinkSink:
         acknowledgements are taken in passing, or when they are due."""
         if wanted or self._is_finishing or self._link.needs_reply():
             yield Watch(self._socket, READABLE)
-        yield Watch(self._monitor, READABLE)
+        yield self._monitor_watch
 
     def due(self) -> int | None:
         """The link's next heartbeat, or the time to take leave."""
@@ -212,22 +215,24 @@ class LinkSink:
     def _send(self, now: Instant) -> None:
         while (message := self._link.outgoing(now.mono_ns)) is not None:
             header, *payload = wire.encode_message(message)
-            more = zmq.SNDMORE if payload else 0
+            more = _SNDMORE if payload else 0
             try:
-                self._socket.send(header, zmq.NOBLOCK | more)
+                self._socket.send(header, _NOBLOCK | more)
                 for frame in payload:
                     # Large frames are not copied: ZeroMQ and the link share them.
-                    self._socket.send(frame, zmq.NOBLOCK, copy=False)
+                    self._socket.send(frame, _NOBLOCK, copy=False)
             except zmq.Again:
                 # The connection went this moment; the monitor is about to say so.
                 self._link.disconnected()
 
     def _note_events(self, now: Instant) -> None:
+        # Rare; to ask the socket itself takes two system calls, each time.
+        if not self._monitor_watch.is_ready:
+            return
         for _ in range(EVENTS_A_TURN):
             if not sockets.has_message(self._monitor):
                 return
-            message = recv_monitor_message(self._monitor)
-            event, value = int(message["event"]), int(message["value"])
+            event, value = sockets.take_event(self._monitor)
             if event & _OPENED:
                 self._note_opening(value, now)
                 continue

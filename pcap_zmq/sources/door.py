@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
+from link_ffi import TakenMessage
 from pcap_zmq import sockets
 from pcap_zmq.allowed import AllowList
 from pcap_zmq.connections import Connection, Connections
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 EVENTS_A_TURN = 1_024
 """So that a flood of connections does not stop the rest."""
 
-_SRCFD = int(zmq.SRCFD)
 _FAILURES = {
     int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL),
     int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL),
@@ -70,6 +69,10 @@ class Door:
         self._hangup = hangup
         self._counters = counters
         self._identities: dict[tuple[str, str], Identity] = {}
+        self._heard_since: Callable[[int], Iterable[tuple[int, int]]] = lambda _: ()
+        self._looked_ns = 0
+        self.lists = 0
+        """How often the list has changed: who was known before is to be asked again."""
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._gate: Gate | None = None
@@ -87,9 +90,17 @@ class Door:
         """How many may be."""
         return self._connections.maximum
 
-    def guard(self, socket: zmq.Socket[bytes], connects_to: str | None) -> None:
+    def guard(
+        self,
+        socket: zmq.Socket[bytes],
+        connects_to: str | None,
+        heard_since: Callable[[int], Iterable[tuple[int, int]]],
+    ) -> None:
         """Stands at this socket, which must not be bound or connected yet.
-        connects_to: where it is about to connect to; None: it listens."""
+        connects_to: where it is about to connect to; None: it listens. heard_since:
+        since when (mono_ns), to the descriptors of who spoke without our being asked,
+        with when they were heard last."""
+        self._heard_since = heard_since
         if self._own is not None:
             sockets.secure_server(socket, self._own)
         self._socket = socket
@@ -104,20 +115,23 @@ class Door:
         if connects_to is not None:
             self._redial = sockets.Redial(socket, connects_to)
 
-    def identify(self, frame: zmq.Frame, now: Instant) -> Identity | None:
-        """Who sent the message that this frame is of; None for who is not, or no
-        longer, allowed to speak."""
-        try:
-            connection = self._heard(frame, now)
-        except zmq.ZMQError:
+    @property
+    def wants_keys(self) -> bool:
+        """Whether whoever speaks has proven to have a key."""
+        return self._allowed is not None
+
+    def identify(self, message: TakenMessage, now: Instant) -> Identity | None:
+        """Who sent it; None for who is not, or no longer, allowed to speak."""
+        if message.fd < 0:
             # ZMTP 1.0, which knows no keys and tells nothing of who speaks: scans, and
             # who means harm. Its connection counts as silent.
             self._counters.malformed_messages += 1
             return None
+        connection = self._heard(message.fd, now)
+        address = connection.address if connection else sockets.plain(message.address)
         if self._allowed is None:
-            address = _address_of(frame) if connection is None else connection.address
             return Identity(address=address)
-        key = str(frame.get("User-Id"))
+        key = message.key
         person = self._allowed.people.get(key)
         if connection is not None and not connection.key:
             connection.key = key
@@ -126,7 +140,6 @@ class Door:
             if connection is not None:
                 self._dismiss(connection)
             return None
-        address = _address_of(frame) if connection is None else connection.address
         if (key, address) not in self._identities:
             if len(self._identities) >= self._connections.maximum:
                 self._identities.clear()
@@ -138,15 +151,15 @@ class Door:
             )
         return self._identities[key, address]
 
-    def greeted(self, frame: zmq.Frame, peer: bytes, now: Instant) -> None:
-        """It was a hello; peer: ZeroMQ's routing id."""
-        connection = self._heard(frame, now)
+    def greeted(self, message: TakenMessage, now: Instant) -> None:
+        """It was a hello."""
+        connection = self._heard(message.fd, now)
         if connection is not None:
-            self._connections.greeted(connection, peer)
+            self._connections.greeted(connection, message.peer)
 
-    def blame(self, frame: zmq.Frame, why: object, now: Instant) -> None:
-        """The message was malformed."""
-        connection = self._heard(frame, now)
+    def blame(self, message: TakenMessage, why: object, now: Instant) -> None:
+        """It was malformed."""
+        connection = self._heard(message.fd, now)
         if connection is not None:
             self._blame(connection, why, now)
 
@@ -167,6 +180,10 @@ class Door:
         if self._gate is not None:
             self._gate.serve()
         self._note_events(now)
+        if now.mono_ns >= self._connections.due():
+            for fd, heard_ns in self._heard_since(self._looked_ns):
+                self._connections.heard(fd, heard_ns)
+            self._looked_ns = now.mono_ns
         gluttons, mutes = self._connections.look(now.mono_ns)
         for connection in gluttons:
             self._cut(connection, "a message that does not end")
@@ -207,8 +224,7 @@ class Door:
         if self._gate is not None:
             self._gate.close()
 
-    def _heard(self, frame: zmq.Frame, now: Instant) -> Connection | None:
-        fd = int(frame.get(_SRCFD))
+    def _heard(self, fd: int, now: Instant) -> Connection | None:
         connection = self._connections.heard(fd, now.mono_ns)
         if connection is None:
             # Its opening may be among the news that were not looked at yet.
@@ -220,8 +236,8 @@ class Door:
         for _ in range(EVENTS_A_TURN):
             if self._monitor is None or not sockets.has_message(self._monitor):
                 return
-            event = recv_monitor_message(self._monitor)
-            self._note(int(event["event"]), int(event["value"]), now)
+            event, value = sockets.take_event(self._monitor)
+            self._note(event, value, now)
 
     def _note(self, event: int, value: int, now: Instant) -> None:
         if self._redial is not None:
@@ -248,6 +264,7 @@ class Door:
     def _put_out(self) -> None:
         """Whose key is no longer allowed."""
         people = {} if self._allowed is None else self._allowed.people
+        self.lists += 1
         self._identities.clear()
         logger.info("%d keys are allowed now", len(people))
         for connection in self._connections:
@@ -270,7 +287,3 @@ class Door:
         self._connections.cut(connection)
         self._counters.cut_off += 1
         logger.warning("cut off %s: %s", connection.who, why)
-
-
-def _address_of(frame: zmq.Frame) -> str:
-    return sockets.plain(str(frame.get("Peer-Address")))

@@ -2,8 +2,9 @@
 
 The kernel gathers packets for the flush time, and what is read here is gathered on
 until the batch is full or its age is reached. A packet after a quiet time leaves at
-once: only packets that come close after an earlier batch wait, so that batches stay
-few.
+once. Under load the socket is left alone for some milliseconds after it was emptied: so
+a turn of the loop, which costs the same for one packet and for ten thousand, takes all
+that came meanwhile, and batches stay few.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,14 +26,32 @@ from pcap_zmq.poll import READABLE, Watch
 
 NS_PER_CS = 10 * NS_PER_MS
 
+REST_MAX_NS = 8 * NS_PER_MS
+"""How long the socket is left alone at most: with the kernel's flush time, which its
+timer rounds up, no more than the age that a batch may have by default."""
+
 REST_MIN_NS = NS_PER_MS
-REST_MAX_NS = 5 * NS_PER_MS
-"""After the socket was emptied it is left alone for about as long as the batch takes to
-fill, within these bounds: so a batch takes one turn under load instead of one for each
-of the kernel's messages. The receive buffer has room for ten times that."""
+"""Less is no rest: the loop waits in whole milliseconds."""
+
+RUSH_BYTES_PER_S = 600_000_000
+"""During a rest so much may come without filling more than a quarter of the receive
+buffer: that is for packets smaller than what the kernel says about each, and for a loop
+that is late."""
+
+BATCHES_A_SLAB = 2
+"""Memory is had for so many full batches at a time. Smaller ones lie in it back to
+back: none has to be copied, and what is held costs what it is counted as."""
 
 LOOK_NS = NS_PER_S
-"""How often counters are brought up to date without a batch."""
+"""How often the tail is estimated."""
+
+
+def rest_for(age_ns: int, rcvbuf: int) -> int:
+    """How long to leave the socket alone, where a batch may wait for `age_ns` after the
+    kernel had its part, and `rcvbuf` octets may wait in the socket. 0: not at all."""
+    safe_ns = rcvbuf // 4 * NS_PER_S // RUSH_BYTES_PER_S
+    rest_ns = min(max(age_ns, REST_MIN_NS), REST_MAX_NS, safe_ns)
+    return rest_ns if rest_ns >= REST_MIN_NS else 0
 
 
 def qtimeout_for(batch_age_ns: int) -> int:
@@ -81,12 +100,15 @@ class NflogSource:
         self._counters = counters
         self._counts = self._socket.counts()
         self._tail = TailEstimate()
-        self._buffer = new_buffer(self._capacity)
+        self._rest_ns = rest_for(self._age_ns, self._socket.rcvbuf)
+        self._room_min = CAPACITY_MIN
+        self._room = new_buffer(BATCHES_A_SLAB * self._capacity)
         self._used = 0
         self._records_given = 0
-        self._gave_ns = 0
+        self._emptied_ns = 0
+        self._since_ns = 0
         self._rests_until_ns = 0
-        self._read_ns = 0
+        self._datagrams = 0
         self._looked_ns = 0
         self._stop_ns: int | None = None
         self._is_exhausted = False
@@ -95,14 +117,12 @@ class NflogSource:
     def held_packets(self) -> int:
         """Packets in the batch that is being filled; the counters are of the same
         moment."""
-        self._look()
-        return self._socket.records() - self._records_given
+        return self._records - self._records_given
 
     def serve(self, now: Instant) -> None:
-        """Brings the counters up to date from time to time."""
+        """Estimates from time to time what was lost at the end."""
         if now.mono_ns >= self._looked_ns + LOOK_NS:
             self._looked_ns = now.mono_ns
-            self._look()
             self._estimate_tail()
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
@@ -111,14 +131,14 @@ class NflogSource:
             yield Watch(self._socket.fileno(), READABLE)
 
     def due(self) -> int | None:
-        """The end of a rest, the age of a batch, or the next look at the counters."""
+        """The end of a rest, the age of a batch, or the next look at the tail."""
         if self._is_exhausted:
             return None
         due = self._looked_ns + LOOK_NS
         if self._rests_until_ns:
             due = min(due, self._rests_until_ns)
         if self._used:
-            due = min(due, self._gave_ns + self._age_ns)
+            due = min(due, self._since_ns + self._age_ns)
         if self._stop_ns is not None:
             due = min(due, self._stop_ns)
         return due
@@ -127,21 +147,16 @@ class NflogSource:
         """The next batch: full, or old enough, or the last."""
         if self._is_exhausted:
             return None
-        if now.mono_ns >= self._rests_until_ns or self._stop_ns is not None:
-            before = self._used
-            self._used, is_full = self._read_into(before)
-            rest_ns = 0 if is_full else self._rest_ns(self._used - before, now)
-            self._rests_until_ns = now.mono_ns + rest_ns if rest_ns else 0
-            self._read_ns = now.mono_ns
-            if is_full:
-                return self._give(now)
+        if self._stop_ns is not None or self._may_read(now.mono_ns):
+            if self._fill(now):
+                return self._give()
             if self._stop_ns is not None and now.mono_ns >= self._stop_ns:
                 self._is_exhausted = True
-                self._look()
                 self._estimate_tail()
-                return self._give(now) if self._used else None
-        if self._used and now.mono_ns >= self._gave_ns + self._age_ns:
-            return self._give(now)
+                return self._give() if self._used else None
+        # After another rest it might be too old.
+        if self._used and now.mono_ns + self._rest_ns > self._since_ns + self._age_ns:
+            return self._give()
         return None
 
     def settle(self, receipt: object, now: Instant) -> None:
@@ -161,38 +176,51 @@ class NflogSource:
         """Gives the groups back."""
         self._socket.close()
 
-    def _read_into(self, used: int) -> tuple[int, bool]:
+    def _may_read(self, now_ns: int) -> bool:
+        """Not in a rest, nor twice in a turn after the socket was empty."""
+        return now_ns >= self._rests_until_ns and now_ns > self._emptied_ns
+
+    def _fill(self, now: Instant) -> bool:
+        """Whether the batch is full now. Where it is not, the socket is empty."""
+        if not self._used:
+            # Its first packet came when the socket was last empty, at the earliest.
+            self._since_ns = self._emptied_ns
+        room = self._room[: self._capacity]
         try:
-            return self._socket.read_into(self._buffer, used)
+            self._used, is_full = self._socket.read_into(room, self._used)
         except OSError as error:
             raise NflogError(error.strerror) from error
-
-    def _rest_ns(self, read_bytes: int, now: Instant) -> int:
-        """How long until the batch is full at the rate at which it has been filling."""
-        if not read_bytes:
-            return 0
-        passed_ns = now.mono_ns - self._read_ns
-        fill_ns = passed_ns * (self._capacity - self._used) // read_bytes
-        return min(
-            max(fill_ns, REST_MIN_NS), REST_MAX_NS, max(self._age_ns, REST_MIN_NS)
-        )
-
-    def _give(self, now: Instant) -> Batch:
-        records = self._socket.records()
-        count, self._records_given = records - self._records_given, records
-        if self._used < self._capacity - self._capacity // 8:
-            # Small batches do not each keep a large buffer occupied.
-            batch = Batch(self.linktype, bytes(self._buffer[: self._used]), count)
-        else:
-            batch = Batch(self.linktype, self._buffer[: self._used], count)
-            self._buffer = new_buffer(self._capacity)
-        self._used = 0
-        self._gave_ns = now.mono_ns
         self._look()
+        if is_full:
+            self._rests_until_ns = 0
+            return True
+        rests = self._is_busy(now.mono_ns - self._emptied_ns)
+        self._rests_until_ns = now.mono_ns + self._rest_ns if rests else 0
+        self._emptied_ns = now.mono_ns
+        return False
+
+    def _is_busy(self, passed_ns: int) -> bool:
+        """Whether so much comes that a rest saves turns: it costs one itself. Under
+        less load nothing waits for its end."""
+        datagrams = self._counts.datagrams
+        came, self._datagrams = datagrams - self._datagrams, datagrams
+        return 2 * came * self._rest_ns > 3 * passed_ns
+
+    def _give(self) -> Batch:
+        batch = Batch(self.linktype, self._room[: self._used], self.held_packets)
+        self._records_given = self._records
+        self._room = self._room[self._used :]
+        if len(self._room) < self._room_min:
+            self._room = new_buffer(BATCHES_A_SLAB * self._capacity)
+        self._used = 0
         return batch
 
+    @property
+    def _records(self) -> int:
+        return self._counts.stamped_by_kernel + self._counts.stamped_here
+
     def _estimate_tail(self) -> None:
-        counts = self._socket.counts()
+        counts = self._counts
         self._tail.learn(counts.received, counts.datagrams)
         drops = self._socket.unrevealed_drops()
         self._counters.missed_tail = self._tail.packets(drops)

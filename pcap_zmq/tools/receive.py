@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 
 import zmq
@@ -16,13 +16,13 @@ from pcap_zmq.formats.codec import load_libraries
 from pcap_zmq.formats.inquiry import Question
 from pcap_zmq.formats.ledger import Line
 from pcap_zmq.formats.receiver_link import ReceiverLink
-from pcap_zmq.formats.stream import Identity, Receipt
+from pcap_zmq.formats.stream import Identity, Receipt, Stream
 from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.metrics.exporters import Exporters
 from pcap_zmq.metrics.latency import Latency
 from pcap_zmq.metrics.receiver import ReceiverObserver, ReceiverSources
 from pcap_zmq.packet import Instant
-from pcap_zmq.pipeline import Counted, Pipeline, count_packets
+from pcap_zmq.pipeline import Pipeline
 from pcap_zmq.poll import Poller, Stop
 from pcap_zmq.ports import Attendant
 from pcap_zmq.privileges import drop_to
@@ -111,10 +111,9 @@ class Receive(Tool):
 
     def _settle(self) -> None:
         # What is held of a sender that is still there it will send again.
-        for item in self._held():
-            if self._source.has_left(item.receipt):
-                owner = item.receipt if isinstance(item.receipt, Receipt) else None
-                self.counters.count_dropped(owner, Reason.SHUTDOWN, item.count)
+        for stream, packets in self._held():
+            if stream is None or stream.has_left:
+                self.counters.count_dropped(stream, Reason.SHUTDOWN, packets)
         self._has_ended = True
 
     def _open_source(self, context: zmq.Context[zmq.Socket[bytes]]) -> LinkSource:
@@ -179,21 +178,28 @@ class Receive(Tool):
     def _hangup(self) -> bool:
         return self._stop is not None and self._stop.take_hangup()
 
-    def _held(self) -> list[Counted]:
-        held = (*self._sink.held, *self._pipeline.held, *self._source.held)
-        if self._has_ended:
-            # What its sender will not send again was given up at the end.
-            return [item for item in held if not self._source.has_left(item.receipt)]
-        return list(held)
+    def _held(self) -> Iterator[tuple[Stream | None, int]]:
+        """Packets that are in this process, by whose they are."""
+        for item in (*self._sink.held, *self._pipeline.held, *self._source.held):
+            if isinstance(item.receipt, Receipt):
+                yield from item.receipt.left(item.count)
+            else:
+                yield None, item.count
+
+    def _still_held(self) -> Iterator[tuple[Stream | None, int]]:
+        """Without what was given up at the end: its sender will not send it again."""
+        for stream, packets in self._held():
+            if not self._has_ended or (stream is not None and not stream.has_left):
+                yield stream, packets
 
     def _held_packets(self) -> int:
-        return count_packets(self._held())
+        return sum(packets for _, packets in self._still_held())
 
     def _ledger(self, now: Instant) -> Sequence[Line]:
         held: Counter[StreamId] = Counter()
-        for item in self._held():
-            if isinstance(item.receipt, Receipt):
-                held[item.receipt.stream] += item.count
+        for stream, packets in self._still_held():
+            if stream is not None:
+                held[stream.key] += packets
         return self._source.lines(held, now)
 
     def _answer(self, question: Question, identity: Identity) -> bytes:

@@ -96,8 +96,6 @@ class Status:
     def _wait(self, events: int, deadline_ns: int, stop: Stop) -> bool:
         """False when a signal came."""
         while not stop.is_set:
-            if int(self._socket.getsockopt(zmq.EVENTS)) & events:
-                return True
             left_ns = deadline_ns - self._clock.now().mono_ns
             if left_ns <= 0:
                 why = (
@@ -109,5 +107,8 @@ class Status:
                     f"no answer from {self._config.address}: no pcap-zmq-recv listens "
                     f"there, or {why}"
                 )
-            self._poller.wait([stop.watch(), Watch(self._socket, events)], left_ns)
+            watch = Watch(self._socket, events)
+            self._poller.wait([stop.watch(), watch], left_ns)
+            if watch.is_ready:
+                return True
         return False

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench import crowd as crowds
+from bench.crowd import Case
 from bench.parts import growth
-from bench.parts.growth import Case
 from testbed.namespaces import Namespace, Network, why_unavailable
 
 RECORD = 216
@@ -34,13 +35,13 @@ def test_a_batch_holds_a_packet_however_few_there_are() -> None:
 @pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 def test_a_crowd_that_cannot_be_is_an_error_that_says_why(host: Namespace) -> None:
     with pytest.raises(RuntimeError, match=r"swarm failed: .*9000 is no number"):
-        growth.run(host, Case(senders=9_000, batch=2), rate=1_000, seconds=0.1)
+        crowds.run(host, Case(senders=9_000, batch=2), rate=1_000, seconds=0.1)
 
 
 @pytest.mark.netns
 @pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 def test_a_crowd_loses_nothing_and_costs_something(host: Namespace) -> None:
-    crowd = growth.run(host, Case(senders=10, batch=2), rate=2_000, seconds=0.2)
+    crowd = crowds.run(host, Case(senders=10, batch=2), rate=2_000, seconds=0.2)
 
     assert (crowd.made, crowd.lost) == (400, 0)
     assert crowd.messages == 200

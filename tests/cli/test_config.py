@@ -11,7 +11,8 @@ import click
 import pytest
 
 from pcap_zmq.cli.command import ToolCommand, tool_commands
-from pcap_zmq.cli.settings import key_of, shape_of
+from pcap_zmq.cli.naming import key_of
+from pcap_zmq.cli.settings import shape_of
 from pcap_zmq.formats.settings import Shape
 from tests.cli.test_bad_input import PERMISSION, USAGE, refused
 from tests.pipes import packets
@@ -468,9 +469,9 @@ def test_what_show_prints_has_every_setting_and_is_fine(name: str, file: Path) -
 def test_show_names_default_bounds_and_help() -> None:
     shown = run("pcap-zmq", "config", "show", "send").stdout
     assert (
-        "# Octets of a batch at most. [default 256KiB, 64KiB to 8MiB]\n"
+        "# Octets of a batch at most. [default 1MiB, 64KiB to 8MiB]\n"
         "# Variable: PCAP_ZMQ_SEND_BATCH_BYTES\n"
-        '#batch-bytes = "256KiB"\n'
+        '#batch-bytes = "1MiB"\n'
     ) in shown
     assert "One of zlib, zstd, lz4, none." in shown
 

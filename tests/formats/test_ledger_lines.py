@@ -11,6 +11,7 @@ from pcap_zmq.formats.receiver_link import ReceiverLink
 from pcap_zmq.formats.stream import ANYBODY, Identity
 from pcap_zmq.formats.wire import Message, MessageType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant
+from tests.support.receipts import stream_of
 
 SENDER = b"s" * 16
 FIRST = StreamId(SENDER, 1)
@@ -73,17 +74,17 @@ class Desk:
     def writes(self) -> None:
         batch = self.waiting.pop(0)
         self.counters.count_written(batch.receipt, batch.count)
-        self.link.written(batch.receipt)
+        self.link.written(batch.receipt, self.now_ns)
 
     def drops(self) -> None:
         batch = self.waiting.pop(0)
         self.counters.count_dropped(batch.receipt, Reason.MALFORMED, batch.count)
-        self.link.written(batch.receipt)
+        self.link.written(batch.receipt, self.now_ns)
 
     def lines(self) -> list[Line]:
         held: Counter[StreamId] = Counter()
         for batch in self.waiting:
-            held[batch.receipt.stream] += batch.count
+            held[stream_of(batch).key] += batch.count
         return self.link.lines(held, Instant(self.now_ns, self.now_ns + 500))
 
     def line(self) -> Line:

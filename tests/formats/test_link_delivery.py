@@ -141,3 +141,17 @@ TestDelivery.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+def test_who_leaves_does_not_wait_for_company_of_its_last_acknowledgement() -> None:
+    world = World(64_000)
+    sender = world.add_sender(64_000)
+    world.connect(sender)
+    world.turn()
+    world.turn()
+    assert world.offer(sender, 100)
+    world.depart(sender)
+    for _ in range(4):
+        # No time passes.
+        world.turn()
+    assert world.is_settled()

@@ -1,25 +1,31 @@
 """The receiving end of the link: what it takes, owes, and shares out."""
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcap_zmq.counters import ReceiverCounters
+from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.formats import wire
-from pcap_zmq.formats.link import HEARTBEAT_NS, SILENCE_NS
+from pcap_zmq.formats.link import ACK_NS, HEARTBEAT_NS, SILENCE_NS
 from pcap_zmq.formats.receiver_link import (
     STREAMS_MAX,
     STREAMS_OF_ONE_MAX,
     ReceiverLink,
 )
-from pcap_zmq.formats.stream import Identity, Receipt
+from pcap_zmq.formats.stream import Identity
 from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant
 from tests.support.link_world import MS, SECOND, World
 from tests.support.properties import bounded, thorough
+from tests.support.receipts import stream_of
 
 QUEUE = 64_000
 A, B = StreamId(b"a" * 16, 1), StreamId(b"b" * 16, 1)
 PEER_A, PEER_B = b"peer a", b"peer b"
+OPEN_A, OPEN_B = b"\0aaaa", b"\0bbbb"
+"""As ZeroMQ makes them."""
 
 
 class Desk:
@@ -66,9 +72,14 @@ class Desk:
     def says(self) -> list[Reply]:
         return [reply for _, reply in self.link.outgoing(self.now_ns)]
 
+    def says_later(self) -> list[Reply]:
+        """When no acknowledgement may wait any longer."""
+        self.now_ns += ACK_NS
+        return self.says()
+
     def writes(self, batch: EncodedBatch | None) -> None:
         assert batch is not None
-        self.link.written(batch.receipt)
+        self.link.written(batch.receipt, self.now_ns)
 
 
 # What is not taken.
@@ -104,7 +115,7 @@ def test_a_sender_that_never_hears_an_acknowledgement_is_not_remembered_for_ever
     for sequence in range(1, 2_000):
         desk.writes(desk.batch(sequence, length=0))
     (stream,) = desk.link.streams.values()
-    assert len(stream.unacknowledged) < 500
+    assert stream.lane.batches_count < 500
 
 
 def test_streams_with_one_id_and_different_names_are_different_ones() -> None:
@@ -128,7 +139,7 @@ def test_a_batch_that_came_before_is_counted_and_acknowledged_again() -> None:
     desk = Desk()
     desk.greets()
     desk.writes(desk.batch(1))
-    desk.says()
+    desk.says_later()
     assert desk.batch(1) is None
     assert desk.counters.repeated == 1
     assert [(r.type, r.written) for r in desk.says()] == [(ReplyType.ACK, 1)]
@@ -173,9 +184,26 @@ def test_a_sender_whose_last_batch_was_refused_is_told_to_go_back() -> None:
 
 
 def test_a_receipt_of_a_stream_that_is_forgotten_is_no_harm() -> None:
+    """A reader may turn out to have left unread what was counted as written."""
     desk = Desk()
-    desk.link.written(Receipt(A, 1))
-    assert desk.says() == []
+    desk.greets()
+    batch = desk.batch(1)
+    assert batch is not None
+    desk.link.lost(PEER_A)
+    desk.writes(batch)
+    desk.counters.count_written(batch.receipt, batch.count)
+    for number in range(STREAMS_MAX + 1):
+        desk.passes_by(StreamId(number.to_bytes(16, "big"), 1))
+    assert A not in desk.link.streams
+    desk.counters.count_written(batch.receipt, -batch.count)
+    desk.counters.count_dropped(batch.receipt, Reason.MALFORMED, batch.count)
+    desk.writes(batch)
+    assert list(batch.receipt.batches()) == []
+    assert list(batch.receipt.left(1)) == [(None, 1)]
+    everybody = desk.link.streams.values()
+    assert not any(stream.lane.packets_written for stream in everybody)
+    assert not any(stream.dropped for stream in everybody)
+    assert not any(reply.written for reply in desk.says_later())
 
 
 # What is owed.
@@ -201,7 +229,8 @@ def test_a_batch_is_acknowledged_when_it_is_written_and_not_before() -> None:
     batch = desk.batch(1)
     assert desk.says() == []
     desk.writes(batch)
-    assert [(r.type, r.written, r.next) for r in desk.says()] == [(ReplyType.ACK, 1, 2)]
+    replies = [(r.type, r.written, r.next) for r in desk.says_later()]
+    assert replies == [(ReplyType.ACK, 1, 2)]
 
 
 def test_one_acknowledgement_stands_for_all_that_was_written() -> None:
@@ -209,7 +238,160 @@ def test_one_acknowledgement_stands_for_all_that_was_written() -> None:
     desk.greets()
     for batch in [desk.batch(sequence) for sequence in (1, 2, 3)]:
         desk.writes(batch)
-    assert [reply.written for reply in desk.says()] == [3]
+    assert [reply.written for reply in desk.says_later()] == [3]
+
+
+def test_an_acknowledgement_waits_for_company() -> None:
+    desk = Desk()
+    desk.greets()
+    desk.writes(desk.batch(1, length=10))
+    written_ns = desk.now_ns
+    desk.now_ns += ACK_NS - 1
+    desk.writes(desk.batch(2, length=10))
+    assert desk.says() == []
+    assert desk.link.due() == written_ns + ACK_NS
+    assert desk.link.owes_replies()
+    desk.now_ns += 1
+    assert [reply.written for reply in desk.says()] == [2]
+    assert not desk.link.owes_replies()
+    assert desk.link.due() > desk.now_ns
+
+
+def test_a_quarter_of_a_window_is_acknowledged_at_once() -> None:
+    desk = Desk()
+    (welcome,) = desk.greets()
+    sequence = cost = 0
+    while cost < welcome.window // 4:
+        assert desk.says() == []
+        sequence += 1
+        desk.writes(desk.batch(sequence))
+        cost += wire.cost_of(1_000)
+    assert desk.link.due() <= desk.now_ns
+    assert [reply.written for reply in desk.says()] == [sequence]
+    desk.writes(desk.batch(sequence + 1))
+    assert desk.says() == []
+
+
+def test_who_is_owed_an_acknowledgement_at_once_does_not_wait_for_others() -> None:
+    desk = Desk()
+    desk.greets(A, PEER_A)
+    desk.greets(B, PEER_B)
+    desk.says()
+    desk.writes(desk.batch(1, length=10))
+    desk.writes(
+        desk.hears(MessageType.BATCH, stream=B, peer=PEER_B, payload=bytes(QUEUE // 16))
+    )
+    assert [reply.stream for reply in desk.says()] == [B]
+    assert [reply.stream for reply in desk.says_later()] == [A]
+
+
+def test_a_sender_with_nothing_more_to_say_is_acknowledged_at_once() -> None:
+    desk = Desk()
+    desk.greets()
+    batch = desk.batch(1)
+    desk.hears(MessageType.HEARTBEAT, 2)
+    assert desk.says() == []
+    desk.writes(batch)
+    assert [reply.written for reply in desk.says()] == [1]
+
+
+def test_a_heartbeat_calls_for_what_is_owed() -> None:
+    desk = Desk()
+    desk.greets()
+    desk.writes(desk.batch(1))
+    assert desk.says() == []
+    desk.hears(MessageType.HEARTBEAT, 2)
+    assert [reply.written for reply in desk.says()] == [1]
+
+
+def test_a_heartbeat_to_which_nothing_is_owed_is_not_answered() -> None:
+    desk = Desk()
+    desk.greets()
+    desk.hears(MessageType.HEARTBEAT)
+    assert desk.says() == []
+
+
+def test_a_sender_that_goes_on_after_a_heartbeat_is_not_hasty_any_more() -> None:
+    desk = Desk()
+    desk.greets()
+    desk.hears(MessageType.HEARTBEAT)
+    desk.writes(desk.batch(1))
+    assert desk.says() == []
+    assert [reply.written for reply in desk.says_later()] == [1]
+
+
+def test_at_the_end_no_acknowledgement_waits() -> None:
+    desk = Desk()
+    desk.greets()
+    desk.writes(desk.batch(1))
+    assert desk.says() == []
+    replies = list(desk.link.outgoing(desk.now_ns, is_urgent=True))
+    assert [reply.written for _, reply in replies] == [1]
+    assert desk.says_later() == []
+
+
+def test_whatever_is_said_stands_for_an_acknowledgement() -> None:
+    desk = Desk()
+    desk.greets()
+    desk.writes(desk.batch(1))
+    desk.batch(3)
+    replies = [(reply.type, reply.written) for reply in desk.says()]
+    assert replies == [(ReplyType.WELCOME, 1)]
+    assert desk.says_later() == []
+
+
+# Who may be taken from without a look.
+
+
+def test_nobody_is_open_before_the_first_batch_was_judged() -> None:
+    desk = Desk()
+    desk.greets(A, OPEN_A)
+    lane = desk.link.streams[A].lane
+    assert not lane.is_open
+    desk.link.open(OPEN_A, 5)
+    assert lane.is_open
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda desk: desk.link.lost(OPEN_A), id="connection lost"),
+        pytest.param(lambda desk: desk.greets(A, OPEN_B), id="moved on"),
+        pytest.param(lambda desk: desk.greets(B, OPEN_A), id="another on its place"),
+        pytest.param(
+            lambda desk: desk.greets(StreamId(b"a" * 16, 2), OPEN_B), id="another run"
+        ),
+        pytest.param(
+            lambda desk: desk.hears(MessageType.GOODBYE, peer=OPEN_A), id="goodbye"
+        ),
+        pytest.param(
+            lambda desk: desk.hears(MessageType.BATCH, 3, peer=OPEN_A), id="a gap"
+        ),
+    ],
+)
+def test_what_changes_who_speaks_ends_it(end: Callable[[Desk], object]) -> None:
+    desk = Desk()
+    desk.greets(A, OPEN_A)
+    desk.link.open(OPEN_A, 5)
+    lane = desk.link.streams[A].lane
+    end(desk)
+    assert not lane.is_open
+
+
+def test_who_has_said_goodbye_is_not_opened_by_a_late_batch() -> None:
+    desk = Desk()
+    desk.greets(A, OPEN_A)
+    desk.hears(MessageType.GOODBYE, peer=OPEN_A)
+    assert desk.hears(MessageType.BATCH, 1, peer=OPEN_A) is not None
+    desk.link.open(OPEN_A, 5)
+    assert not desk.link.streams[A].lane.is_open
+
+
+def test_a_name_that_zeromq_did_not_make_is_never_open() -> None:
+    desk = Desk()
+    desk.greets(A, PEER_A)
+    desk.link.open(PEER_A, 5)
+    assert not desk.link.streams[A].lane.is_open
 
 
 def test_a_returning_sender_is_told_what_it_need_not_repeat() -> None:
@@ -330,10 +512,10 @@ def test_a_lost_connection_gives_its_window_to_the_others() -> None:
     desk = Desk()
     desk.greets(A, PEER_A)
     desk.greets(B, PEER_B)
-    before = desk.link.streams[A].window
+    before = desk.link.streams[A].lane.window
     desk.link.lost(PEER_B)
     desk.says()
-    assert desk.link.streams[A].window > before
+    assert desk.link.streams[A].lane.window > before
 
 
 def test_the_loss_of_an_unknown_connection_is_no_harm() -> None:
@@ -359,7 +541,7 @@ def test_a_silent_sender_gives_its_window_to_the_others_and_its_place_is_kept() 
             world.pump_receiver()
             world.deliver_to_sender(loud, connection, 100)
     assert loud.link.window > shared
-    assert world.receiver.streams[silent.id].next == 2
+    assert world.receiver.streams[silent.id].lane.next == 2
 
 
 def test_a_batch_that_comes_after_a_long_silence_is_not_stuck() -> None:
@@ -458,7 +640,7 @@ def test_windows_never_add_up_to_more_than_the_queue(
             world.break_connection(senders[which])
         world.turn()
         streams = world.receiver.streams.values()
-        windows = [stream.window for stream in streams]
+        windows = [stream.lane.window for stream in streams]
         # One batch at a time is always allowed, so no window is less than 1.
         assert sum(windows) <= QUEUE + len(windows)
 
@@ -471,7 +653,7 @@ def test_a_thousand_senders_come_to_equal_windows_within_the_queue() -> None:
         for sender in senders[at : at + 100]:
             world.connect(sender)
         world.turn()
-        windows = [stream.window for stream in world.receiver.streams.values()]
+        windows = [stream.lane.window for stream in world.receiver.streams.values()]
         assert sum(windows) <= queue + len(windows)
     _turns(world, 20)
     assert {sender.link.window for sender in senders} == {queue >> 10}
@@ -576,7 +758,7 @@ def test_a_stream_with_batches_to_write_is_not_forgotten() -> None:
         stream = StreamId(number.to_bytes(16, "big"), 1)
         desk.hears(MessageType.HELLO, stream=stream, peer=PEER_A)
     desk.writes(batch)
-    assert desk.link.streams[A].written == 1
+    assert desk.link.streams[A].lane.written == 1
 
 
 def test_streams_that_are_here_are_not_forgotten_however_many() -> None:
@@ -626,16 +808,16 @@ def test_no_message_of_a_stranger_harms_another_stream(
     for peer, message, wait_ns in hostile:
         desk.now_ns += wait_ns
         batch = desk.link.receive(peer, message, desk.now_ns)
-        assert batch is None or batch.receipt.stream != A
+        assert batch is None or stream_of(batch).id != A
         if batch is not None and data.draw(st.booleans()):
-            desk.link.written(batch.receipt)
+            desk.writes(batch)
         if data.draw(st.booleans()):
             # One at a time is taken whatever the others do.
-            desk.writes(desk.batch(wanted, window=desk.link.streams[A].window))
+            desk.writes(desk.batch(wanted, window=desk.link.streams[A].lane.window))
             wanted += 1
         for reply in desk.says():
             wire.encode_reply(reply)
-    assert desk.link.streams[A].written == wanted - 1
+    assert desk.link.streams[A].lane.written == wanted - 1
 
 
 def _turns(world: World, count: int, *, writes: int = 1_000_000) -> None:

@@ -418,10 +418,37 @@ def test_a_departing_sender_waits_for_what_it_holds(case: Case) -> None:
     case.come_up()
     case.offer()
     case.link.depart()
-    assert case.types() == [MessageType.BATCH]
+    assert case.types() == [MessageType.BATCH, MessageType.HEARTBEAT]
     case.hears(ReplyType.ACK, 1, 2)
     assert case.types() == [MessageType.GOODBYE]
     assert case.link.state is State.LEAVING
+
+
+def test_a_departing_sender_calls_once_for_its_last_acknowledgement(case: Case) -> None:
+    """The receiver would wait with it for others' otherwise."""
+    case.come_up()
+    case.offer()
+    assert case.types() == [MessageType.BATCH]
+    case.link.depart()
+    assert case.types() == [MessageType.HEARTBEAT]
+    case.now_ns += HEARTBEAT_NS - 1
+    assert case.types() == []
+
+
+def test_a_departing_sender_does_not_call_before_all_is_sent(case: Case) -> None:
+    case.come_up(window=1)
+    case.offer()
+    case.offer()
+    case.link.depart()
+    assert case.types() == [MessageType.BATCH]
+    case.hears(ReplyType.ACK, 1, 2, 1)
+    assert case.types() == [MessageType.BATCH, MessageType.HEARTBEAT]
+
+
+def test_a_departing_sender_with_nothing_to_wait_for_does_not_call(case: Case) -> None:
+    case.come_up()
+    case.link.depart()
+    assert case.types() == [MessageType.GOODBYE]
 
 
 def test_a_farewell_ends_it(case: Case) -> None:

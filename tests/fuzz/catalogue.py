@@ -28,6 +28,7 @@ class Native:
 
 
 NATIVE = {
+    "intake": Native(("link_ffi/intake.c", "link_ffi/lanes.c", "pcap_ffi/records.c")),
     "nflog_parse": Native(
         ("nflog_ffi/parse.c", "pcap_ffi/records.c"), ("-lnetfilter_log", "-lmnl")
     ),
@@ -57,7 +58,7 @@ def compile_command(
     return [
         *(compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g"),
         *(f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"),
-        *(f"-I{ROOT / crossing}" for crossing in ("nflog_ffi", "pcap_ffi")),
+        *(f"-I{ROOT / crossing}" for crossing in ("link_ffi", "nflog_ffi", "pcap_ffi")),
         *map(str, sources),
         *driver,
         *native.libraries,

@@ -144,6 +144,12 @@ class Post:
         lines = source.lines({}, self._clock.now())
         return sorted((line.name, line.key) for line in lines)
 
+    def has_mail(self) -> bool:
+        """Whether a message is there that the link has not looked at."""
+        ((watch,),) = (source.watch(wanted=True) for source in self._sources)
+        assert isinstance(watch.pollable, zmq.Socket)
+        return sockets.has_message(watch.pollable)
+
     def close(self) -> None:
         for source in self._sources:
             source.close()
@@ -448,6 +454,30 @@ def test_what_a_removed_key_still_has_under_way_counts_for_nothing(
     ended = itertools.count()
     post.until(lambda: next(ended) > 20, "some turns")
     assert post.got == []
+
+
+def test_who_was_known_a_moment_ago_is_asked_again_when_the_list_has_changed(
+    post: Post, keys: Keys
+) -> None:
+    """Once it has sent a batch, others are taken without a look at the list."""
+    dealer, other = post.dealer(keys.admit("gw1")), post.dealer(keys.admit("gw2"))
+    address = post.listen()
+    for peer, sender in ((dealer, SENDER), (other, b"o" * 16)):
+        post.join(peer, address)
+        post.greet(peer, sender=sender)
+    for sequence in (1, 2):
+        batch(dealer, sequence)
+        post.until(lambda: len(post.got) == sequence, "a batch")  # noqa: B023
+    for sequence in range(3, 30):
+        batch(dealer, sequence)
+    wait_until(post.has_mail, PATIENCE_S, "messages that nobody has looked at")
+    keys.dismiss("gw1")
+    post.is_hung_up = True
+    post.door.serve(SystemClock().now())
+    ended = itertools.count()
+    post.until(lambda: next(ended) > 20, "some turns")
+    assert len(post.got) == 2
+    post.greet(other, sender=b"o" * 16)
 
 
 def test_a_new_name_for_a_key_is_the_name_from_then_on(post: Post, keys: Keys) -> None:

@@ -14,7 +14,7 @@ from pcap_zmq.errors import NflogError, NflogPermissionError
 from pcap_zmq.formats.savefile import iter_packets
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.poll import Poller
-from pcap_zmq.sources.nflog import NflogSource, qtimeout_for
+from pcap_zmq.sources.nflog import NflogSource, qtimeout_for, rest_for
 from testbed.waiting import wait_until
 from tests.netns import here
 
@@ -187,7 +187,7 @@ def test_the_counters_say_what_was_lost_and_what_probably_was() -> None:
     assert counters.missed_tail == 0
 
 
-def test_the_counters_are_brought_up_to_date_without_a_batch() -> None:
+def test_the_counters_are_up_to_date_while_a_batch_waits() -> None:
     counters = SenderCounters()
     with opened(counters) as source:
         here.send_udp([b"first"], PORT)
@@ -196,9 +196,45 @@ def test_the_counters_are_brought_up_to_date_without_a_batch() -> None:
         here.send_udp([b"second"], PORT)
         flush()
         assert source.read(at(START_NS + SOON_NS)) is None
-        assert counters.received == 1
-        source.serve(at(START_NS + 2 * NS_PER_S))
-        assert counters.received == 2
+        assert (counters.received, source.held_packets) == (2, 1)
+
+
+def test_under_load_the_socket_is_left_alone_for_a_while() -> None:
+    with opened() as source:
+        source.serve(at(START_NS))
+        here.send_udp([b"first"], PORT)
+        flush()
+        assert source.read(at(START_NS)) is not None
+        assert list(source.watch(wanted=True))
+        sent = here.numbered(1_000, 200)
+        here.send_udp(sent, PORT)
+        flush()
+        now_ns = START_NS + 2 * NS_PER_MS
+        assert source.read(at(now_ns)) is None
+        assert list(source.watch(wanted=True)) == []
+        due_ns = source.due()
+        assert due_ns is not None
+        assert now_ns < due_ns <= now_ns + 10 * NS_PER_MS
+
+        here.send_udp([b"last"], PORT)
+        flush()
+        assert source.read(at(now_ns + NS_PER_MS)) is None
+        assert source.held_packets == len(sent)
+        batches = read_out(source, START_NS + AGE_NS)
+    assert payloads(batches) == [*sent, b"last"]
+
+
+def test_large_batches_hold_what_was_logged_in_order() -> None:
+    # Several of the kernel's messages have room in one, whatever their lengths.
+    sent = [octets for n in range(9) for octets in here.numbered(300, 199 + 97 * n)]
+    with opened(batch_bytes=1 << 20) as source:
+        batches = []
+        for turn in range(4):
+            here.send_udp(sent[turn::4], PORT)
+            flush()
+            batches += read_out(source, START_NS + turn * 10 * NS_PER_S)
+        kept = payloads(batches)
+    assert kept == [octets for turn in range(4) for octets in sent[turn::4]]
 
 
 def test_a_stop_reads_what_the_kernel_still_gathers() -> None:
@@ -233,3 +269,12 @@ def test_a_stop_reads_everything_however_many_batches_it_takes() -> None:
 def test_the_kernel_has_half_of_the_age_within_its_bounds_and_ours() -> None:
     ages_ms = (1, 20, 100, 10_000)
     assert [qtimeout_for(age * NS_PER_MS) for age in ages_ms] == [1, 1, 5, 50]
+
+
+def test_a_rest_is_bounded_by_the_age_and_by_what_the_socket_has_room_for() -> None:
+    mib = 1 << 20
+    assert rest_for(10 * NS_PER_MS, 32 * mib) == 8 * NS_PER_MS
+    assert rest_for(5 * NS_PER_MS, 32 * mib) == 5 * NS_PER_MS
+    assert rest_for(0, 32 * mib) == NS_PER_MS
+    assert 3 * NS_PER_MS < rest_for(10 * NS_PER_MS, 8 * mib) < 4 * NS_PER_MS
+    assert rest_for(10 * NS_PER_MS, 212_992) == 0

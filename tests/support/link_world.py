@@ -2,7 +2,8 @@
 
 Connections deliver in order and lose nothing until they break; then each direction
 loses an end of what was under way, and what it did not lose may still come late, after
-the next connection is there. Nobody but the test moves anything or lets time pass.
+the next connection is there. Plain batches pass the receiver's link by, as they do from
+a socket. Nobody but the test moves anything or lets time pass.
 """
 
 from collections import Counter, defaultdict, deque
@@ -16,6 +17,8 @@ from pcap_zmq.formats.receiver_link import ReceiverLink
 from pcap_zmq.formats.sender_link import SenderLink, State
 from pcap_zmq.formats.wire import Message, Reply, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant
+from tests.support import express
+from tests.support.receipts import batch_of, stream_of
 
 RAW = 101
 MS = 1_000_000
@@ -126,7 +129,7 @@ class World:
     def connect(self, sender: Sender) -> None:
         if sender.connection is None and not sender.is_dead:
             self._peers += 1
-            connection = Connection(self._peers.to_bytes(4, "big"))
+            connection = Connection(b"\0" + self._peers.to_bytes(4, "big"))
             self._by_peer[connection.peer] = connection
             earlier = sender.connections[-1:]
             sender.connections.append(connection)
@@ -167,9 +170,18 @@ class World:
     def deliver_to_receiver(self, connection: Connection, limit: int) -> None:
         for _ in range(min(limit, len(connection.to_receiver))):
             message = connection.to_receiver.popleft()
-            batch = self.receiver.receive(connection.peer, message, self.now_ns)
+            batch = self._take(connection, message)
             if batch is not None:
                 self.waiting.append(batch)
+
+    def _take(self, connection: Connection, message: Message) -> EncodedBatch | None:
+        peer, link = connection.peer, self.receiver
+        batch = express.take(link, peer, message, self.now_ns)
+        if batch is None:
+            batch = link.receive(peer, message, self.now_ns)
+            if batch is not None:
+                link.open(peer, -1)
+        return batch
 
     def deliver_to_sender(
         self, sender: Sender, connection: Connection, limit: int
@@ -184,14 +196,12 @@ class World:
         """So many of the batches that wait come into the output."""
         for _ in range(min(limit, len(self.waiting))):
             batch = self.waiting.popleft()
-            receipt = batch.receipt
+            stream, number = batch_of(batch)
             self.output.append(
-                Written(
-                    self.life, receipt.stream, receipt.sequence, bytes(batch.payload)
-                )
+                Written(self.life, stream.key, number, bytes(batch.payload))
             )
-            self.receiver_counters.count_written(receipt, batch.count)
-            self.receiver.written(receipt)
+            self.receiver_counters.count_written(batch.receipt, batch.count)
+            self.receiver.written(batch.receipt, self.now_ns)
 
     def restart_receiver(self, kept_down: int = 0) -> None:
         """Whatever it had not written is gone, and so is every connection."""
@@ -260,12 +270,12 @@ class World:
                 sender.counters.acknowledged + sender.link.held_packets
                 == sender.accepted_packets
             )
-        streams = {batch.receipt.stream for batch in self.waiting}
+        streams = {stream_of(batch).key for batch in self.waiting}
         largest = {
             stream: max(
                 wire.cost_of(len(batch.payload))
                 for batch in self.waiting
-                if batch.receipt.stream == stream
+                if stream_of(batch).key == stream
             )
             for stream in streams
         }
@@ -275,7 +285,7 @@ class World:
         """The receiver's, now."""
         held: Counter[StreamId] = Counter()
         for batch in self.waiting:
-            held[batch.receipt.stream] += batch.count
+            held[stream_of(batch).key] += batch.count
         return self.receiver.lines(held, Instant(self.now_ns, self.now_ns))
 
     def _check_ledger(self) -> None:

@@ -234,7 +234,7 @@ class SpoolWorld:
                 self.output.append(Written(self.life, number, batch.count))
             else:
                 assert payload == b""
-            self.receiver.written(batch.receipt)
+            self.receiver.written(batch.receipt, self.now_ns)
 
     def turn(self) -> None:
         """Everybody does all that can be done."""

@@ -22,6 +22,7 @@ CRAFTED: dict[str, Callable[[], Seeds]] = {
         *(messages.wire, messages.codec, messages.decoder),
         *(messages.status, messages.zap),
         *(links.sender_link, links.receiver_link, links.spooled_link),
+        links.intake,
         *(files.certificate, files.listings, files.settings),
         *(files.spool, files.spool_directory),
     )

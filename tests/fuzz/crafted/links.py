@@ -43,10 +43,16 @@ def receiver_link() -> Seeds:
     hello, batch, heartbeat, goodbye = range(4)
 
     def say(
-        kind: int, near: int = 4, peer: int = 0, sender: int = 0, start: int = 0
+        kind: int,
+        near: int = 4,
+        peer: int = 0,
+        sender: int = 0,
+        start: int = 0,
+        manner: int = 0,
     ) -> bytes:
-        """Numbers near the batch that is wanted: 4 is that one."""
-        place = bytes([0, peer, sender, start, near, kind, 0])
+        """Numbers near the batch that is wanted: 4 is that one. manner: 2 where the
+        link is not asked about what is plain."""
+        place = bytes([0, peer, sender, start, near, kind, manner])
         # The window that it was given, three packets, no counters, 256 octets.
         return place + b"\3\0\1\0"
 
@@ -76,9 +82,57 @@ def receiver_link() -> Seeds:
     late = superseded + say(hello) + bytes([write, 1, speak])
     yield "an-empty-batch-of-an-earlier-run", late
     yield "never-acknowledged", here + bytes([flood, 0, 255, flood, 0, 255, look])
+    plain = say(batch, manner=2)
+    yield "plain", here + say(batch) + plain * 3 + bytes([write, 4, wait, 2, speak])
+    yield "plain-and-moved", here + say(batch) + plain + say(hello, peer=1) + plain
+    yield "plain-after-a-gap", here + say(batch) + say(batch, 6) + plain * 2
+    yield "plain-after-the-end", here + say(batch) + say(goodbye) + plain
     keyed = b"\3" + say(hello, peer=2) + say(hello, peer=3) + bytes([speak])
     yield "one-id-with-two-names", keyed + say(batch, peer=2) + say(batch, peer=3)
     yield (
         "no-room",
         full + bytes([wait, 2, speak, write, 1, wait, 2, speak]) + say(batch),
     )
+
+
+def intake() -> Seeds:
+    say, anything, take, settle, toggle, remove = 0, 3, 4, 6, 7, 8
+    windows, acknowledge, over = range(9, 12)
+
+    def batch(
+        who: int = 0,
+        delta: int = 0,
+        packets: int = 2,
+        length: int = 20,
+        manner: int = 0,
+        twist: bytes = b"\0",
+    ) -> bytes:
+        """Plain; manner: one bit for each way in which it is not."""
+        return bytes([say, who, delta & 0xFF, packets, length, manner]) + twist
+
+    ample = b"\xff\xff"
+    yield "gathered", ample + (batch() + bytes([take])) * 3
+    several = batch(0) + batch(1) + bytes([take]) + batch(0) + batch(2)
+    yield (
+        "of-several",
+        ample + several + bytes([take, settle, settle, acknowledge, 200]),
+    )
+    for bit in range(8):
+        odd = ample + batch(manner=1 << bit) + bytes([take]) + batch()
+        yield f"manner-{bit}", odd + bytes([take])
+    yield "a-gap", ample + batch(delta=1) + batch() + bytes([take] * 2)
+    yield "a-repetition", ample + batch() + bytes([take]) + batch(delta=-1)
+    yield "no-packets", ample + batch(packets=0) + bytes([take])
+    yield "no-room", b"\5\0" + batch(length=10) + batch(length=200) + bytes([take] * 2)
+    yield "a-torn-record", ample + batch(twist=b"\x01" + little16(188 + 8))
+    yield "another-version", ample + batch(twist=b"\x03" + little16(4))
+    yield "another-window", ample + bytes([windows, 1, 255]) + batch(manner=8)
+    yield "frames", ample + bytes([anything, 0, 6]) + b"\1x\0\2yz" * 2
+    yield "only-a-peer", ample + bytes([anything, 0, 0, take])
+    yield "closed", ample + bytes([toggle]) + batch() + bytes([take, toggle]) + batch()
+    gone = batch() + bytes([take, remove]) + batch() + bytes([take, settle, settle])
+    yield "forgotten", ample + gone + bytes([acknowledge, 200])
+    held = ample + batch() + bytes([take, over, 3, 9]) + batch() + bytes([take])
+    yield "started-over", held + bytes([settle, settle, acknowledge, 0])
+    beyond = ample + bytes([windows, 0, 0]) + (batch() + bytes([take])) * 3
+    yield "beyond-its-window", beyond + bytes([settle, take])

@@ -2,7 +2,8 @@
  * them and writes nothing beyond `used`; what it writes are records that
  * records_count() accepts, as many as it counted and no more than the datagram has
  * octets for; its counts only grow; with room for the longest packet every call gets
- * on; and how small the buffers are changes neither records nor counts.
+ * on; and how small the buffers are, or whether the datagram lies in one, changes
+ * neither records nor counts.
  *
  * Input: 2 octets, the capacity of the buffers (0: only ample ones); the datagram. */
 #include "harness.h"
@@ -87,20 +88,40 @@ static struct result parse(const uint8_t *octets, size_t length, size_t capacity
     return result;
 }
 
+/* The same where the datagram lies in the buffer that its records go to. */
+static struct result parse_in_place(const uint8_t *octets, size_t length, size_t behind)
+{
+    struct nflog_group groups[GROUPS] = {{.id = 1}, {.id = 2}};
+    struct nflog_parser parser = {.groups = groups, .groups_count = GROUPS};
+    struct result result = {.records = exactly(behind + length)};
+
+    memset(result.records, CANARY, behind);
+    if (length > 0)
+        memcpy(result.records + behind, octets, length);
+    CHECK(nflog_parse(&parser, result.records + behind, length, NOW_NS, result.records,
+                      behind + length, &result.length) == length);
+    result.counts = parser.counts;
+    return result;
+}
+
+static void check_equal(const struct result *one, struct result other)
+{
+    CHECK(memcmp(&one->counts, &other.counts, sizeof(one->counts)) == 0);
+    CHECK(one->length == other.length);
+    CHECK(memcmp(one->records, other.records, one->length) == 0);
+    free(other.records);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t capacity = front16(&data, &size);
     /* No record is longer than the message that it is from. */
     struct result ample = parse(data, size, size);
 
-    if (capacity > 0) {
-        struct result scarce = parse(data, size, capacity);
-
-        CHECK(memcmp(&ample.counts, &scarce.counts, sizeof(ample.counts)) == 0);
-        CHECK(ample.length == scarce.length);
-        CHECK(memcmp(ample.records, scarce.records, ample.length) == 0);
-        free(scarce.records);
-    }
+    if (capacity > 0)
+        check_equal(&ample, parse(data, size, capacity));
+    check_equal(&ample, parse_in_place(data, size, 0));
+    check_equal(&ample, parse_in_place(data, size, 4));
     free(ample.records);
     return 0;
 }

@@ -7,18 +7,28 @@ type, count of packets, declared length, and the payload after its length.
 """
 
 from pcap_ffi import count_records
-from pcap_zmq.counters import Account, ReceiverCounters
+from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.formats.linktype import MAXIMUM
 from pcap_zmq.formats.savefile import iter_packets
-from pcap_zmq.formats.stream import Receipt
-from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.packet import Batch, EncodedBatch, Instant
 from pcap_zmq.stages.decoder import Decoder
 from tests.fuzz.octets import Front
 
 NOW = Instant(0, 0)
-STREAM = StreamId(bytes(16), 1)
 LINKTYPES = (101, 1, 228, 0, MAXIMUM)
+
+
+class Whose:
+    """A receipt, for all that a decoder knows of one."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def count_written(self, packets: int) -> None:
+        raise AssertionError("a decoder writes nothing")
+
+    def count_dropped(self, reason: Reason, packets: int) -> None:
+        self.dropped += packets
 
 
 def check(octets: bytes) -> None:
@@ -35,7 +45,7 @@ def check(octets: bytes) -> None:
             count=front.number(4),
             raw_length=front.number(4),
             payload=memoryview(front.piece()),
-            receipt=Receipt(STREAM, 1, Account()),
+            receipt=Whose(),
         )
         dropped = counters.dropped.total()
         (batch,) = decoder.feed(item, NOW)
@@ -43,6 +53,7 @@ def check(octets: bytes) -> None:
         assert batch.receipt is item.receipt
         assert batch.linktype == decoder.linktype or not batch.count
         assert batch.count + dropped == item.count
+        assert batch.receipt.dropped == dropped
         check_records(batch, nanoseconds)
 
 

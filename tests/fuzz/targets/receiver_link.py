@@ -1,7 +1,8 @@
 """Invariant: whatever any number of senders say, on whatever connections, the
 receiver's link raises nothing; gives each stream's batches out once and in order; takes
-a message where, and only where, its stream said hello last on that connection; takes
-nobody for somebody of another name; holds no more than twice its queue and a batch, and
+a message where, and only where, its stream said hello last on that connection, be it by
+itself or for whoever takes what is plain without asking; takes nobody for somebody of
+another name; holds no more than twice its queue and a batch, and
 remembers no more than that is worth; calls written only what is; speaks what can be
 read; is never due without having something to say or to look at; has in its ledger
 every packet that it took; and once all is written has all its room again.
@@ -12,19 +13,14 @@ Input: 1 octet, the queue; then steps, each 1 octet and what it takes.
 from collections import deque
 from collections.abc import Callable
 
+from link_ffi import BATCHES_MIN
 from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.errors import WireError
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.ledger import State, decode_state, encode_state
 from pcap_zmq.formats.link import HEARTBEAT_NS, PATIENCE_NS, SILENCE_NS
 from pcap_zmq.formats.receiver_link import HARD_LIMIT, ReceiverLink
-from pcap_zmq.formats.stream import (
-    ANYBODY,
-    UNACKNOWLEDGED_MIN,
-    Identity,
-    Receipt,
-    Stream,
-)
+from pcap_zmq.formats.stream import ANYBODY, Identity, Stream
 from pcap_zmq.formats.wire import (
     SEQUENCE_MAX,
     Message,
@@ -34,6 +30,8 @@ from pcap_zmq.formats.wire import (
 )
 from pcap_zmq.packet import EncodedBatch, Instant
 from tests.fuzz.octets import Front
+from tests.support import express
+from tests.support.receipts import batch_of, stream_of
 
 QUEUES = (1, 1_000, 4_000, 1 << 16, 1 << 20)
 LONG = "n" * 100
@@ -94,6 +92,16 @@ class Case:
         # What is held is at most one batch beyond the limit.
         bound = HARD_LIMIT * self.queue_bytes + wire.cost_of(0xFFFF)
         assert self.waiting_bytes <= bound
+        assert self.waiting_bytes == self.link.held_bytes
+        for peer in PEERS:
+            lane = express.lane_of(self.link, peer)
+            if lane is not None:
+                streams = self.link.streams.values()
+                (stream,) = (it for it in streams if it.lane.slot == lane.slot)
+                assert self.speaker[peer] == (stream.identity.name, stream.id)
+                assert self.place[self.speaker[peer]] == peer
+                assert not stream.has_left
+                assert not stream.has_died
         self.link.all_left_ns()
 
     def hear(self) -> None:
@@ -102,18 +110,20 @@ class Case:
         peer = front.choice(tuple(PEERS))
         stream = StreamId(front.choice(SENDERS), front.choice(STARTS_NS))
         known = self.known((PEERS[peer].name, stream))
-        wanted = known.next if known else 1
-        own_window = known.window if known else 0
+        wanted = known.lane.next if known else 1
+        own_window = known.lane.window if known else 0
         near = front.number()
+        message_type = front.choice(tuple(MessageType))
+        manner = front.number()
         message = Message(
-            type=front.choice(tuple(MessageType)),
+            type=message_type,
             stream=stream,
             sequence=(
                 front.number(8)
                 if near == 0xFF
                 else max(0, wanted + near % (2 * NEAR) - NEAR)
             ),
-            window=front.number(8) if front.number() & 1 else own_window,
+            window=front.number(8) if manner & 1 else own_window,
             count=front.number(),
             totals=front.take(front.number() % 129).ljust(128, b"\0"),
             payload=bytes(front.number(2)),
@@ -122,7 +132,7 @@ class Case:
             read = wire.decode_message(wire.encode_message(message))
         except WireError:
             return
-        self.receive(peer, read)
+        self.receive(peer, read, is_express=bool(manner & 2))
 
     def flood(self) -> None:
         """Many batches of a stream, each written at once, and no word of whether their
@@ -145,7 +155,9 @@ class Case:
         assert len(found) <= 1
         return found[0] if found else None
 
-    def receive(self, peer: bytes, message: Message) -> None:
+    def receive(
+        self, peer: bytes, message: Message, *, is_express: bool = False
+    ) -> None:
         who = PEERS[peer].name, message.stream
         is_called = self.speaker.get(peer) == who and self.place[who] == peer
         uncalled, repeated = self.counters.uncalled_messages, self.counters.repeated
@@ -153,7 +165,13 @@ class Case:
             # Never heard of, or forgotten since: it starts where its hello says.
             self.wanted.pop(who, None)
             self.written.pop(who, None)
-        batch = self.link.receive(peer, message, self.now_ns, PEERS[peer])
+        batch = None
+        if is_express:
+            batch = express.take(self.link, peer, message, self.now_ns)
+        if batch is None:
+            batch = self.link.receive(peer, message, self.now_ns, PEERS[peer])
+            if batch is not None:
+                self.link.open(peer, 1)
         uncalled = self.counters.uncalled_messages - uncalled
         repeated = self.counters.repeated - repeated
         if message.type is MessageType.HELLO:
@@ -195,14 +213,14 @@ class Case:
             known = self.known(who)
             assert known is not None
             assert message.sequence == wanted
-            assert batch.receipt == Receipt(known.key, wanted)
+            assert batch_of(batch) == (known, wanted)
             assert batch.count == message.count
             self.wanted[who] += 1
             self.waiting.append((who, batch))
             self.waiting_bytes += wire.cost_of(len(batch.payload))
             # A window is half of the queue at most.
             worth = self.queue_bytes // 2 // wire.MESSAGE_COST
-            assert len(known.unacknowledged) <= UNACKNOWLEDGED_MIN + 4 * worth + 1
+            assert known.lane.batches_count <= BATCHES_MIN + 4 * worth + 1
         elif message.sequence == wanted:
             # Only for want of room, and then the sender shall hear of it.
             assert uncalled == 1
@@ -214,8 +232,9 @@ class Case:
             who, batch = self.waiting.popleft()
             self.waiting_bytes -= wire.cost_of(len(batch.payload))
             how(batch)
-            self.link.written(batch.receipt)
-            self.written[who] = max(self.written[who], batch.receipt.sequence)
+            _, number = batch_of(batch)
+            self.link.written(batch.receipt, self.now_ns)
+            self.written[who] = max(self.written[who], number)
 
     def write(self, batch: EncodedBatch) -> None:
         self.counters.count_written(batch.receipt, batch.count)
@@ -243,7 +262,7 @@ class Case:
         """At the ledger, as it is answered to whoever asks."""
         held = dict[StreamId, int]()
         for _, batch in self.waiting:
-            key = batch.receipt.stream
+            key = stream_of(batch).key
             held[key] = held.get(key, 0) + batch.count
         lines = self.link.lines(held, Instant(self.now_ns, WALL_NS))
         state = State("", "", "", 0, WALL_NS, lines, {})
@@ -257,7 +276,7 @@ class Case:
         while self.waiting:
             self.settle(self.write, len(self.waiting))
         link = self.link
-        assert all(not stream.held_bytes for stream in link.streams.values())
+        assert all(not stream.lane.held_bytes for stream in link.streams.values())
         newcomer = StreamId(bytes([9] * 16), 1)
         link.receive(b"new", Message(MessageType.HELLO, newcomer, 1), self.now_ns)
         room = HARD_LIMIT * self.queue_bytes - 1
