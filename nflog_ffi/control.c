@@ -146,7 +146,7 @@ static int request(struct nflog_socket *sock, struct nlmsghdr *message)
         return -errno;
     for (;;) {
         const struct nlmsghdr *answer = (const void *)sock->datagram;
-        int64_t length = nflog_receive(sock);
+        int64_t length = nflog_receive(sock, sock->datagram);
         int status;
 
         if (length == -ENOBUFS)

@@ -1,10 +1,9 @@
 """What an NFLOG socket can be told, each option with its bounds and its default."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """The values that an option may have; `default` is the one to start from."""
 
     minimum: int

@@ -123,7 +123,7 @@ static void put_record(uint8_t *out, uint64_t time_ns, const uint8_t *packet,
     put32(out + 4, (uint32_t)(time_ns % 1000000000));
     put32(out + 8, caplen);
     put32(out + 12, origlen);
-    memcpy(out + NFLOG_RECORD_HEADER, packet, caplen);
+    memmove(out + NFLOG_RECORD_HEADER, packet, caplen);
 }
 
 /* What of a packet's attributes goes into its record; NULL or 0 where it has none. */
@@ -211,7 +211,9 @@ static int parse_packet(struct nflog_parser *parser, const struct nlmsghdr *mess
 
 /* Appends the records of a datagram's packets to out[*used, capacity).
  *
- * datagram: length octets, aligned to 4 (netlink's own alignment); the caller's.
+ * datagram: length octets, aligned to 4 (netlink's own alignment); the caller's. It may
+ * lie in out itself, at or behind *used, and is gone then: a record is shorter than the
+ * message that it comes from, so it never reaches what is still to be read.
  * now_ns: wall clock, for packets that the kernel did not stamp.
  * Returns how many octets of the datagram are done with; fewer than length means that
  * the buffer is full: show the rest again with an empty one. */
@@ -227,6 +229,8 @@ size_t nflog_parse(struct nflog_parser *parser, const uint8_t *datagram,
 
         if (message->nlmsg_len < sizeof(*message) || message->nlmsg_len > length - at)
             break;
+        /* Now, since the record may come to lie here. */
+        step = MNL_ALIGN(message->nlmsg_len);
         if (message->nlmsg_type == PACKET_MESSAGE) {
             if (message->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(struct nfgenmsg))
                 parser->counts.malformed++;
@@ -235,7 +239,6 @@ size_t nflog_parse(struct nflog_parser *parser, const uint8_t *datagram,
         } else if (message->nlmsg_type >= NLMSG_MIN_TYPE) {
             parser->counts.malformed++;
         }
-        step = MNL_ALIGN(message->nlmsg_len);
         /* The last message's padding may be missing. */
         at = step < length - at ? at + step : length;
     }

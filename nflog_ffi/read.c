@@ -22,10 +22,10 @@ static int64_t clock_ns(clockid_t clock)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-int64_t nflog_receive(struct nflog_socket *sock)
+int64_t nflog_receive(struct nflog_socket *sock, uint8_t *datagram)
 {
     struct sockaddr_nl from = {0};
-    struct iovec iov = {.iov_base = sock->datagram, .iov_len = sizeof(sock->datagram)};
+    struct iovec iov = {.iov_base = datagram, .iov_len = NFLOG_DATAGRAM_MAX};
     struct msghdr header = {.msg_name = &from,
                             .msg_namelen = sizeof(from),
                             .msg_iov = &iov,
@@ -48,15 +48,27 @@ int64_t nflog_receive(struct nflog_socket *sock)
     return length;
 }
 
-/* The next datagram to parse: kept ones first. Returns its length or -errno. */
-static int64_t next_datagram(struct nflog_socket *sock)
+/* Room for a datagram behind what is used, or NULL: to be made records where it lies.
+ *
+ * Large packets are worth it: so their records are written by the kernel's one long
+ * copy, and only moved together while they are in the cache. Else the parser writes
+ * them, by a short copy for each, into memory that has left the cache since. */
+static uint8_t *room_for_datagram(uint8_t *out, size_t capacity, size_t used)
+{
+    /* Netlink's alignment. */
+    size_t padding = -((uintptr_t)out + used) % NLMSG_ALIGNTO;
+
+    if (capacity - used < padding + NFLOG_DATAGRAM_MAX)
+        return NULL;
+    return out + used + padding;
+}
+
+/* The first of the datagrams that were kept. Returns its length. */
+static int64_t take_stashed(struct nflog_socket *sock)
 {
     struct nflog_stashed *stashed = sock->stashed;
-    size_t length;
+    size_t length = stashed->length;
 
-    if (stashed == NULL)
-        return nflog_receive(sock);
-    length = stashed->length;
     memcpy(sock->datagram, stashed->datagram, length);
     sock->read_at_ns = stashed->read_at_ns;
     sock->stashed = stashed->next;
@@ -89,15 +101,18 @@ static int wait_readable(const struct nflog_socket *sock, int64_t deadline_ns)
 int nflog_socket_read(struct nflog_socket *sock, uint8_t *out, size_t capacity,
                       size_t *used, int64_t deadline_ns)
 {
+    uint8_t *datagram = sock->datagram;
+
     for (int datagrams = 1;; datagrams++) {
         uint64_t gaps = sock->parser.counts.gaps;
         int64_t length;
 
-        sock->at += nflog_parse(&sock->parser, sock->datagram + sock->at,
+        sock->at += nflog_parse(&sock->parser, datagram + sock->at,
                                 sock->length - sock->at, sock->read_at_ns, out,
                                 capacity, used);
         if (sock->parser.counts.gaps > gaps)
             sock->drops_revealed = nflog_socket_drops(sock);
+        /* Never where it lay in the buffer: what is there fits. */
         if (sock->at < sock->length)
             return 1;
         /* A flood of what makes no record never fills the buffer. */
@@ -105,7 +120,11 @@ int nflog_socket_read(struct nflog_socket *sock, uint8_t *out, size_t capacity,
             clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
             return 0;
 
-        length = next_datagram(sock);
+        datagram = room_for_datagram(out, capacity, *used);
+        if (datagram == NULL || sock->stashed != NULL)
+            datagram = sock->datagram;
+        length = sock->stashed != NULL ? take_stashed(sock)
+                                       : nflog_receive(sock, datagram);
         if (length == -EAGAIN || length == -EWOULDBLOCK) {
             if (!wait_readable(sock, deadline_ns))
                 return 0;

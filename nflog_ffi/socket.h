@@ -19,14 +19,15 @@ struct nflog_socket {
     struct nflog_parser parser;
     int64_t drops_revealed; /* the kernel's drop count when the last gap was seen */
     struct nflog_stashed *stashed, **stashed_tail;
-    /* The datagram being parsed; what did not fit in the last buffer starts at at. */
+    /* A datagram for which the caller's buffer may lack the room; what did not fit in
+     * the last buffer starts at at. */
     size_t at, length;
     uint64_t read_at_ns;
     uint8_t datagram[NFLOG_DATAGRAM_MAX];
 };
 
-/* Reads one datagram from the kernel into sock->datagram, without waiting.
- * Returns its length or a negative errno. */
-int64_t nflog_receive(struct nflog_socket *sock);
+/* Reads one datagram from the kernel, without waiting, into the caller's
+ * NFLOG_DATAGRAM_MAX octets. Returns its length or a negative errno. */
+int64_t nflog_receive(struct nflog_socket *sock, uint8_t *datagram);
 
 #endif

@@ -81,6 +81,9 @@ class NflogSocket:
         limits.RCVBUF.check("rcvbuf", rcvbuf)
 
         self.warnings: list[str] = []
+        self.rcvbuf = 0
+        """Octets that the receive buffer has, as socket(7) counts them: it was asked
+        for `rcvbuf`."""
         self._used = ffi.new("size_t *")
         self._socket = lib.nflog_socket_open()
         if self._socket == ffi.NULL:
@@ -157,11 +160,6 @@ class NflogSocket:
             used, _ = self.read_into(view, 0, deadline_ns)
             return bytes(view[:used])
 
-    def records(self) -> int:
-        """Packet records made so far."""
-        counts = self.counts()
-        return counts.stamped_by_kernel + counts.stamped_here
-
     def counts(self) -> NflogCounts:
         """What has happened so far."""
         self._check_open()
@@ -199,6 +197,7 @@ class NflogSocket:
         effective = lib.nflog_socket_rcvbuf(self._socket, wanted, forced)
         if effective < 0:
             raise NflogError(-effective, "receive buffer: " + os.strerror(-effective))
+        self.rcvbuf = int(effective)
         if effective < wanted:
             self.warnings.append(
                 f"the receive buffer is {effective} octets, not {wanted}: raise "

@@ -12,6 +12,7 @@
 
 /* About what is in flight between the kernel and the network. */
 #define KEPT 16
+#define KEPT_BYTES (16 << 20)
 
 /* What malloc may keep: a few batches. */
 #define KEPT_BY_MALLOC (8 << 20)
@@ -75,7 +76,7 @@ void buffer_free(void *memory)
         kept = NULL;
         kept_count = 0;
     }
-    if (kept_count < KEPT) {
+    if (kept_count < KEPT && kept_count * buffer->size < KEPT_BYTES) {
         buffer->next = kept;
         kept = buffer;
         kept_count++;
