@@ -155,7 +155,7 @@ def test_an_endpoint_of_octets_that_are_no_text_is_named(tmp_path: Path) -> None
 SEND_OPTIONS = [
     (("--batch-bytes", "1"), "64KiB to 8MiB"),
     (("--batch-bytes", "9MiB"), "64KiB to 8MiB"),
-    (("--batch-bytes", "many"), "is no size; write it as 256KiB"),
+    (("--batch-bytes", "many"), "is no size; write it as 1MiB"),
     (("--batch-bytes", "-5"), "is no size"),
     (("--batch-bytes", "1e9"), "is no size"),
     (("--batch-bytes", "64KiB/s"), "is no size"),
