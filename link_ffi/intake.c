@@ -102,7 +102,8 @@ static int receive(struct intake *intake)
     return 0;
 }
 
-/* The routing ids that ZeroMQ makes itself, as a number; 0 for any other. */
+/* A routing id of the form that ZeroMQ makes, as a number; 0 for any other. Nobody is
+ * known by it alone: a peer can claim any. */
 static uint64_t peer_of(const struct intake *intake)
 {
     const struct zeromq *zeromq = intake->zeromq;

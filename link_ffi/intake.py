@@ -4,6 +4,8 @@ Specification: zmq_msg_recv(3), zmq_msg_gets(3); docs/wire.md.
 """
 
 import ctypes
+import errno
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -150,6 +152,7 @@ class Intake:
         return memoryview(ffi.buffer(octets, size))
 
 
+@functools.cache
 def _zeromq() -> Any:
     """The functions of the libzmq that pyzmq has loaded, be it its own or the
     system's: another one would know nothing of its sockets."""
@@ -158,7 +161,10 @@ def _zeromq() -> Any:
     functions = ffi.new("struct zeromq *")
     for field in ffi.typeof("struct zeromq").fields:
         name, kind = field[0], field[1].type
-        address = ctypes.cast(getattr(library, f"zmq_{name}"), ctypes.c_void_p).value
+        function = getattr(library, f"zmq_{name}", None)
+        if function is None:
+            raise OSError(errno.ENOSYS, f"this pyzmq hides its libzmq: no zmq_{name}")
+        address = ctypes.cast(function, ctypes.c_void_p).value
         setattr(functions, name, ffi.cast(kind, address))
     return functions
 

@@ -110,7 +110,8 @@ class Lanes:
 
     def open(self, lane: Lane, peer: bytes, fd: int, key: str) -> None:
         """From now on it may be taken from this connection by `Intake` alone. peer:
-        ZeroMQ's routing id; any but one that ZeroMQ made itself stays closed."""
+        ZeroMQ's routing id; any but one of the form that it makes stays closed. A peer
+        can claim another's: what tells who speaks is the descriptor and the key."""
         if len(peer) == PEER_LENGTH and peer[0] == 0:
             number = int.from_bytes(peer[1:]) | 1 << 32
             lib.lane_open(self.c, lane, number, fd, key.encode())

@@ -120,6 +120,7 @@ int nflog_socket_read(struct nflog_socket *sock, uint8_t *out, size_t capacity,
             clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
             return 0;
 
+        sock->at = sock->length = 0;
         datagram = room_for_datagram(out, capacity, *used);
         if (datagram == NULL || sock->stashed != NULL)
             datagram = sock->datagram;

@@ -158,6 +158,13 @@ class Connections:
         connection.octets = None
         return connection
 
+    def heard_on_lane(self, fd: int, heard_ns: int) -> None:
+        """A sender that has said hello there was heard; not whoever has got the same
+        descriptor since."""
+        connection = self._by_fd.get(fd)
+        if connection is not None and connection.peer:
+            self.heard(fd, heard_ns)
+
     def greeted(self, connection: Connection, peer: bytes) -> None:
         """A sender has said hello on it."""
         connection.peer = peer

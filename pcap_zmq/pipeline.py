@@ -82,12 +82,14 @@ class Pipeline(Generic[In, Out]):
         self._poller = poller
         self._attendants: tuple[Attendant, ...] = ()
         self._attendants_watch: list[Watch] = []
+        self._stop_watch: tuple[Watch, ...] = ()
         self._attend_ns = 0
         self._attendants_due_ns: int | None = None
         self._held: deque[Out] = deque()
         self._deadline_ns: int | None = None
         self._parting_ns: int | None = None
         self._is_finishing = False
+        self._has_more = False
 
     @property
     def held(self) -> Sequence[Out]:
@@ -108,7 +110,7 @@ class Pipeline(Generic[In, Out]):
     def _run(self, stop: Stop) -> None:
         while not self._turn(stop):
             now_ns = self._clock.now().mono_ns
-            due_ns = self._due()
+            due_ns = now_ns if self._has_more else self._due()
             timeout_ns = None if due_ns is None else max(0, due_ns - now_ns)
             self._poller.wait(self._watches(stop), timeout_ns)
 
@@ -143,6 +145,7 @@ class Pipeline(Generic[In, Out]):
         return self._parting_ns is not None and now.mono_ns >= self._parting_ns
 
     def _move(self, now: Instant) -> None:
+        self._has_more = False
         if self._is_finishing:
             return
         for _ in range(ITEMS_A_TURN):
@@ -152,7 +155,8 @@ class Pipeline(Generic[In, Out]):
             if item is None:
                 return
             self._held.extend(self._stage.feed(item, now))
-        self._deliver(now)
+        # What a source has read from the world already wakes nobody.
+        self._has_more = self._deliver(now)
 
     def _deliver(self, now: Instant) -> bool:
         """Offers what is held; False while some of it has to wait."""
@@ -174,7 +178,9 @@ class Pipeline(Generic[In, Out]):
     def _attend(self, now: Instant) -> None:
         if not self._attendants:
             return
-        is_woken = any(watch.is_ready for watch in self._attendants_watch)
+        # A signal may be for one of them.
+        watched = (*self._attendants_watch, *self._stop_watch)
+        is_woken = any(watch.is_ready for watch in watched)
         if now.mono_ns < self._attend_ns and not is_woken:
             return
         dues = []
@@ -202,8 +208,8 @@ class Pipeline(Generic[In, Out]):
 
     def _watches(self, stop: Stop) -> list[Watch]:
         watches = [*self._attendants_watch]
-        if self._deadline_ns is None:
-            watches.append(stop.watch())
+        self._stop_watch = () if self._deadline_ns is not None else (stop.watch(),)
+        watches += self._stop_watch
         watches += self._source.watch(wanted=not self._held)
         watches += self._sink.watch(wanted=bool(self._held))
         return watches

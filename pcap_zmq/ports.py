@@ -21,7 +21,8 @@ class Timed(Protocol):
 
 
 class Attendant(Timed, Protocol):
-    """What stands beside the flow and never touches it: reports, a door keeper."""
+    """What stands beside the flow and never touches it: reports, a door keeper. It gets
+    a turn when it is due or what it watches is ready, as it said after its last one."""
 
     def watch(self) -> Iterable[Watch]:
         """What would give it a turn before `due`."""

@@ -158,6 +158,15 @@ def test_the_edges_get_their_turn_however_much_comes_in() -> None:
     assert bench.sink.serves >= 100 // ITEMS_A_TURN
 
 
+def test_what_a_source_has_read_already_is_not_waited_for() -> None:
+    """A source that has more than a turn takes has nothing to be woken by."""
+    bench = Bench(items(3 * ITEMS_A_TURN))
+    bench.source.watch = lambda wanted: ()  # type: ignore[method-assign]
+    bench.run()
+    assert len(bench.source.settled) == 3 * ITEMS_A_TURN
+    assert bench.clock.now_ns - bench.started_ns < MS
+
+
 def test_attendants_get_a_turn_when_they_are_due() -> None:
     bench = Bench([105 * MS, Item()])
     timer = Timer(10 * MS, bench.clock)

@@ -1,4 +1,4 @@
-"""Figures: instructions per packet, kept with the versions that they were taken with."""
+"""Instructions per packet, kept with the versions that they were taken with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOLERANCE = 0.05
 """How far a figure may move."""
 
 _PACKAGES = ("pyzmq", "cffi", "click", "isal", "zstandard", "lz4")
-_SAME = ("machine", "python", "libzmq")
+SAME = ("machine", "python", "libzmq")
 """What has to be the same for figures to be compared at all."""
 
 Figures = dict[str, float]
@@ -49,7 +49,7 @@ class Kept:
 
     def fits(self, here: Mapping[str, str]) -> bool:
         """Whether figures taken here can be compared with these."""
-        return all(self.versions.get(name) == here[name] for name in _SAME)
+        return all(self.versions.get(name) == here[name] for name in SAME)
 
     def differences(self, here: Mapping[str, str]) -> Iterator[str]:
         """What else is not as it was, a line each."""
@@ -63,7 +63,9 @@ def read(path: Path) -> list[Kept]:
     """All that are kept; none where there is no file."""
     if not path.exists():
         return []
-    return [Kept(one["versions"], one["figures"]) for one in json.loads(path.read_text())]
+    return [
+        Kept(one["versions"], one["figures"]) for one in json.loads(path.read_text())
+    ]
 
 
 def keep(path: Path, here: Mapping[str, str], figures: Mapping[str, float]) -> None:

@@ -6,8 +6,6 @@ import struct
 from random import Random
 from typing import NamedTuple
 
-from tests.nflog_ffi.datagrams import done, ipv4, logged
-
 SIZES = (64, 200, 1400)
 """Of IP packets, in octets."""
 
@@ -18,6 +16,7 @@ NLBUFSIZ = 128 << 10
 """What the kernel gathers by default: nflog_ffi/limits.py."""
 
 _RECORD = struct.Struct("<IIII")
+_IPV4 = struct.Struct(">BBHHHBBH4s4s")
 _SECONDS = 1_700_000_000
 
 _WORDS = (
@@ -33,10 +32,20 @@ class Load(NamedTuple):
     size: int
     packets: int
     """In a batch."""
+    batches: int
+    """In a stretch: below half of what ZeroMQ holds (`sockets.RECEIVE_HWM`), since it
+    makes room by halves."""
 
     def records(self) -> bytes:
         """Of one batch."""
-        return b"".join(record(ipv4(self.size), n) for n in range(self.packets))
+        packet = ipv4(self.size)
+        return b"".join(record(packet, n) for n in range(self.packets))
+
+
+def ipv4(length: int) -> bytes:
+    """A packet of so many octets, at least 20, of UDP from one host to another."""
+    header = _IPV4.pack(0x45, 0, length, 0, 0, 64, 17, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
+    return header + bytes(length - _IPV4.size)
 
 
 def record(packet: bytes, number: int) -> bytes:
@@ -51,15 +60,18 @@ def fitting(size: int) -> int:
 
 
 LOADS = (
-    *(Load(str(size), size, fitting(size)) for size in SIZES),
+    *(Load(str(size), size, fitting(size), 16) for size in SIZES),
     # What a batch costs by itself.
-    Load("200, two a batch", 200, 2),
+    Load("200, two a batch", 200, 2, 400),
 )
 
 
 def datagram(size: int) -> tuple[bytes, int]:
     """As many packets as the kernel gathers in one datagram of its own, numbered from
     0; and how many they are."""
+    # Brings pytest along, which the drivers of the link can do without.
+    from tests.nflog_ffi.datagrams import done, logged
+
     message = logged(ipv4(size), seq=0)
     count = NLBUFSIZ // len(message)
     messages = (logged(ipv4(size), seq=seq) for seq in range(count))

@@ -83,6 +83,7 @@ class SenderLink:
     def connected(self, now_ns: int) -> None:
         """A connection is there: what was under way on the last one is unknown."""
         if self.state is not State.GONE:
+            self._asked_for = 0
             self._turn_to(State.GREETING, now_ns)
 
     def disconnected(self) -> None:

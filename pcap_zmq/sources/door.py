@@ -2,8 +2,9 @@
 
 Theory of operation. ZeroMQ asks us about each key that a peer has proven to have
 (ZAP); we answer in the loop, without a thread. It then writes the key on every message
-of that connection, so that who speaks is looked up anew each time: a key that was taken
-off the list is nobody's from that moment on, whatever is still under way.
+of that connection, and each message's is compared with the one that was looked up. When
+the list changes all are looked up anew: a key that was taken off it is nobody's from
+that moment on, whatever is still under way.
 
 Specification: docs/security.md; https://rfc.zeromq.org/spec/27/ (ZAP).
 """
@@ -182,7 +183,7 @@ class Door:
         self._note_events(now)
         if now.mono_ns >= self._connections.due():
             for fd, heard_ns in self._heard_since(self._looked_ns):
-                self._connections.heard(fd, heard_ns)
+                self._connections.heard_on_lane(fd, heard_ns)
             self._looked_ns = now.mono_ns
         gluttons, mutes = self._connections.look(now.mono_ns)
         for connection in gluttons:

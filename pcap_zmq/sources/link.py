@@ -112,6 +112,9 @@ class LinkSource:
                 new_buffer=new_buffer,
                 small=SMALL,
             )
+        except OSError as error:
+            self.close()
+            raise TransportError(f"{error.strerror}; install a pyzmq wheel") from error
         except BaseException:
             self.close()
             raise
