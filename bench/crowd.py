@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ LENGTH = 200
 
 EACH_S = 0.004
 """A load lasts at least so long for each sender."""
+
+SETTLES_S = 0.5
+"""How long acknowledgements are waited for that will never come."""
 
 SMALL = 2
 """Packets in a batch of those who send a packet now and then."""
@@ -89,8 +93,11 @@ class Crowd:
         return self.least / self.most if self.most else 0.0
 
 
-def run(host: Namespace, case: Case, rate: float, seconds: float) -> Crowd:
-    """One crowd from its first word to its last."""
+def run(
+    host: Namespace, case: Case, rate: float, seconds: float, *, is_bare: bool = False
+) -> Crowd:
+    """One crowd from its first word to its last. is_bare: at the bare loop of
+    bench/bare.py, which acknowledges nothing, rather than at pcap-zmq-recv."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as name,
         contextlib.ExitStack() as running,
@@ -107,24 +114,27 @@ def run(host: Namespace, case: Case, rate: float, seconds: float) -> Crowd:
 
         reader = start([native.build("discard"), fifo], stdout=subprocess.PIPE)
         endpoint = f"tcp://127.0.0.1:{PORT}"
-        receiver = start(
-            [tool("pcap-zmq-recv"), "--once", "--report", "0", endpoint, fifo]
-        )
+        ours = [tool("pcap-zmq-recv"), "--once", "--report", "0"]
+        bare = [sys.executable, "-m", "bench.bare"]
+        receiver = start([*(bare if is_bare else ours), endpoint, fifo])
         wait_until(
-            lambda: has_socket(host, TCP_LISTEN), READY_TIMEOUT_S, "pcap-zmq-recv"
+            lambda: has_socket(host, TCP_LISTEN), READY_TIMEOUT_S, "the receiver"
         )
         listening_bytes = cost.peak_memory_bytes(receiver.pid)
-        swarm = start(
-            _swarm(case, rate, seconds), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        argv = _swarm(case, rate, seconds)
+        if is_bare:
+            argv[1:1] = ["-w", SETTLES_S]
+        swarm = start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         _expect(swarm, "up")
         before_ns = cost.cpu_ns(receiver.pid)
         _expect(swarm, "done")
         spent_ns = cost.cpu_ns(receiver.pid) - before_ns
         peak_bytes = cost.peak_memory_bytes(receiver.pid)
         said = _line(swarm)
-        if swarm.wait(END_TIMEOUT_S) != 0:
+        if swarm.wait(END_TIMEOUT_S) != 0 and not is_bare:
             raise RuntimeError(f"not every sender could leave: {said}")
+        if is_bare:
+            receiver.kill()
         told = json.loads(said)
         read, _ = reader.communicate(timeout=END_TIMEOUT_S)
         made = told["acknowledged"] + told["unacknowledged"]
