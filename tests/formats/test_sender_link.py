@@ -451,6 +451,28 @@ def test_a_departing_sender_with_nothing_to_wait_for_does_not_call(case: Case) -
     assert case.types() == [MessageType.GOODBYE]
 
 
+def test_a_departing_sender_calls_again_on_another_connection(case: Case) -> None:
+    """What it had said may have gone with the last one."""
+    case.come_up()
+    case.offer()
+    case.link.depart()
+    case.says()
+    case.link.disconnected()
+    case.link.connected(case.now_ns)
+    assert case.types() == [MessageType.HELLO]
+    case.hears(ReplyType.WELCOME, 0, 1)
+    assert case.types() == [MessageType.BATCH, MessageType.HEARTBEAT]
+
+
+def test_a_sender_whose_queue_is_half_full_calls_for_an_acknowledgement() -> None:
+    case = Case(queue_bytes=4 * wire.MESSAGE_COST)
+    case.come_up()
+    case.offer(length=0)
+    assert case.types() == [MessageType.BATCH]
+    case.offer(length=0)
+    assert case.types() == [MessageType.BATCH, MessageType.HEARTBEAT]
+
+
 def test_a_farewell_ends_it(case: Case) -> None:
     case.come_up()
     case.link.depart()
