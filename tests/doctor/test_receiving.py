@@ -46,10 +46,18 @@ def started(argv: list[str], **more: int) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+def targets_of(process: "subprocess.Popen[bytes]") -> list[str]:
+    """What its descriptors lead to; one may close while it is looked at."""
+    found = []
+    for link in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(link.readlink()))
+    return found
+
+
 def has_open(process: "subprocess.Popen[bytes]", path: Path) -> bool:
     assert process.poll() is None
-    links = Path(f"/proc/{process.pid}/fd").iterdir()
-    return any(str(link.readlink()).startswith(str(path)) for link in links)
+    return any(target.startswith(str(path)) for target in targets_of(process))
 
 
 def await_open(process: "subprocess.Popen[bytes]", path: Path) -> None:
@@ -178,8 +186,7 @@ def test_a_receiver_and_its_reader_are_well_though_the_fifo_was_replaced(
 
 
 def is_replaced(reader: "subprocess.Popen[bytes]", fifo: Path) -> bool:
-    links = Path(f"/proc/{reader.pid}/fd").iterdir()
-    return f"{fifo} (deleted)" in [str(link.readlink()) for link in links]
+    return f"{fifo} (deleted)" in targets_of(reader)
 
 
 def test_two_readers_are_a_problem(fifo: Path) -> None:

@@ -78,7 +78,8 @@ def test_a_sender_does_not_grow_over_hundreds_of_receivers_that_come_and_go(
     totals = sender.stop()
     assert_sender_conserves(totals)
     assert totals["logged"] == count
-    assert totals["acknowledged"] <= taken <= count
+    # What the first fifty took last the others took again.
+    assert totals["acknowledged"] <= taken
     assert totals["reconnects"] >= 299
 
 
