@@ -39,9 +39,12 @@ buffer: that is for packets smaller than what the kernel says about each, and fo
 that is late."""
 
 BATCHES_A_SLAB = 2
-"""Memory is had for so many full batches at a time, and batches lie in it back to back.
-One that is less than half full is copied out: it must not keep so much memory occupied
-that what is held costs many times what it is counted as."""
+"""Memory is had for so many full batches at a time, and batches lie in it back to back:
+to copy those that fill it halfway would cost a third of all that sending costs."""
+
+COPIED_PART = 8
+"""A batch of less than one part in so many of a full one is copied out: it must not keep
+so much memory occupied that what is held costs many times what it is counted as."""
 
 LOOK_NS = NS_PER_S
 """How often the tail is estimated."""
@@ -209,7 +212,7 @@ class NflogSource:
 
     def _give(self) -> Batch:
         records: Octets = self._room[: self._used]
-        if self._used < self._capacity // 2:
+        if self._used < self._capacity // COPIED_PART:
             records = bytes(records)
         else:
             self._room = self._room[self._used :]
