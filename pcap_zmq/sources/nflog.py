@@ -20,7 +20,7 @@ from pcap_zmq.errors import (
     PcapZmqError,
 )
 from pcap_zmq.formats import linktype
-from pcap_zmq.packet import Batch, Instant, Octets
+from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.policy.tail import TailEstimate
 from pcap_zmq.poll import READABLE, Watch
 
@@ -39,12 +39,8 @@ buffer: that is for packets smaller than what the kernel says about each, and fo
 that is late."""
 
 BATCHES_A_SLAB = 2
-"""Memory is had for so many full batches at a time, and batches lie in it back to back:
-to copy those that fill it halfway would cost a third of all that sending costs."""
-
-COPIED_PART = 8
-"""A batch of less than one part in so many of a full one is copied out: it must not keep
-so much memory occupied that what is held costs many times what it is counted as."""
+"""Memory is had for so many full batches at a time. Smaller ones lie in it back to
+back, and none has to be copied: docs/performance.md has what that would cost."""
 
 LOOK_NS = NS_PER_S
 """How often the tail is estimated."""
@@ -211,15 +207,11 @@ class NflogSource:
         return 2 * came * self._rest_ns > 3 * passed_ns
 
     def _give(self) -> Batch:
-        records: Octets = self._room[: self._used]
-        if self._used < self._capacity // COPIED_PART:
-            records = bytes(records)
-        else:
-            self._room = self._room[self._used :]
-            if len(self._room) < self._room_min:
-                self._room = new_buffer(BATCHES_A_SLAB * self._capacity)
-        batch = Batch(self.linktype, records, self.held_packets)
+        batch = Batch(self.linktype, self._room[: self._used], self.held_packets)
         self._records_given = self._records
+        self._room = self._room[self._used :]
+        if len(self._room) < self._room_min:
+            self._room = new_buffer(BATCHES_A_SLAB * self._capacity)
         self._used = 0
         return batch
 
