@@ -4,7 +4,9 @@ Theory of operation. ZeroMQ bounds neither how many connections it accepts nor h
 a message of many frames may grow, and has no call that ends a connection. But its
 monitor names the descriptor of each, and so does every message; a descriptor that is
 shut down ends the connection as if the other side had gone. A descriptor may stand for
-another socket by the time that we use it, so its inode is compared first.
+another socket by the time that we use it, so its inode is compared first; and messages
+of a connection that is gone may still be there when the next one has its descriptor, so
+whose a message is says its routing id.
 
 A connection is *silent* until it has brought a whole message. Beyond the bound the
 oldest silent one goes, so that those who open connections and say nothing drive out
@@ -57,6 +59,9 @@ AHEAD = 4
 
 CONNECTIONS_MIN = 16
 
+ROUTING_ID = 5
+"""Octets of a routing id that ZeroMQ has made: a zero and a number."""
+
 
 @dataclass(slots=True)
 class Connection:
@@ -72,7 +77,9 @@ class Connection:
     """Of whom it is; "" while that is not known."""
     key: str = ""
     peer: bytes = b""
-    """ZeroMQ's routing id, once a sender has said hello on it."""
+    """ZeroMQ's routing id, once a message came."""
+    is_sender: bool = False
+    """Whether a sender has said hello on it."""
     heard_ns: int | None = None
     """When the last whole message came (mono_ns); None: it is silent."""
     octets: int | None = None
@@ -95,6 +102,8 @@ class Connections:
         self._allowance = allowance
         self._by_fd: dict[int, Connection] = {}
         self._by_peer: dict[bytes, Connection] = {}
+        # The routing id of who spoke last on each descriptor.
+        self._latest: dict[int, bytes] = {}
         self._silent: OrderedDict[int, Connection] = OrderedDict()
         self._silent_at: dict[str, OrderedDict[int, Connection]] = {}
         # The one that was heard least recently is the first.
@@ -139,11 +148,16 @@ class Connections:
         if connection is not None:
             self._forget(connection)
 
-    def heard(self, fd: int, now_ns: int) -> Connection | None:
-        """A whole message came on a connection; None where that is gone already, or
-        was cut off."""
+    def knows(self, fd: int, peer: bytes) -> bool:
+        """Whether the connection of this descriptor has this routing id."""
         connection = self._by_fd.get(fd)
-        if connection is None:
+        return connection is not None and connection.peer == peer
+
+    def heard(self, fd: int, peer: bytes, now_ns: int) -> Connection | None:
+        """A whole message came on a connection; None where that is gone already, or
+        was cut off. peer: ZeroMQ's routing id; b"" where it gives none."""
+        connection = self._by_fd.get(fd)
+        if connection is None or not self._is_of(connection, peer):
             return None
         if connection.heard_ns is None:
             if self._silent.pop(fd, None) is None:
@@ -162,16 +176,11 @@ class Connections:
         """A sender that has said hello there was heard; not whoever has got the same
         descriptor since."""
         connection = self._by_fd.get(fd)
-        if connection is not None and connection.peer:
-            self.heard(fd, heard_ns)
-
-    def greeted(self, connection: Connection, peer: bytes) -> None:
-        """A sender has said hello on it."""
-        connection.peer = peer
-        self._by_peer[peer] = connection
+        if connection is not None and connection.is_sender:
+            self.heard(fd, connection.peer, heard_ns)
 
     def of_peer(self, peer: bytes) -> Connection | None:
-        """The connection on which a sender said hello."""
+        """The connection on which messages with this routing id came."""
         return self._by_peer.get(peer)
 
     def cut(self, connection: Connection) -> None:
@@ -217,12 +226,26 @@ class Connections:
         """When to look next (mono_ns)."""
         return self._look_ns
 
+    def _is_of(self, connection: Connection, peer: bytes) -> bool:
+        """Whether the connection is the one with this routing id, now at the latest."""
+        if connection.peer != peer:
+            if _is_up_to(peer, self._latest.get(connection.fd, b"")):
+                return False
+            # The first message, or what was taken for that was of the one before.
+            self._leave_peer(connection)
+            self._latest[connection.fd] = peer
+            connection.peer, connection.malformed = peer, 0
+            connection.key = connection.name = ""
+            connection.is_sender = False
+            self._by_peer[peer] = connection
+        return True
+
     def _is_glutton(self, connection: Connection, octets: int) -> bool:
         if not connection.is_tcp:
             return False
         if connection.octets is None or octets < connection.octets:
             connection.octets = 0 if connection.heard_ns is None else octets
-        most = wire.CUT_OFF + (self._allowance if connection.peer else 0)
+        most = wire.CUT_OFF + (self._allowance if connection.is_sender else 0)
         return octets - connection.octets > most
 
     def _cut_first(self, among: OrderedDict[int, Connection]) -> Connection:
@@ -235,6 +258,9 @@ class Connections:
         if self._silent.pop(fd, None) is not None:
             self._leave_neighbours(connection)
         self._talking.pop(fd, None)
+        self._leave_peer(connection)
+
+    def _leave_peer(self, connection: Connection) -> None:
         if self._by_peer.get(connection.peer) is connection:
             del self._by_peer[connection.peer]
 
@@ -260,6 +286,16 @@ def make_room(maximum: int) -> int:
             "not for connections; raise the limit (ulimit -Hn, LimitNOFILE=)"
         )
     return room
+
+
+def _is_up_to(peer: bytes, other: bytes) -> bool:
+    """Whether a routing id is not later than another. ZeroMQ numbers its own in the
+    order of the connections, modulo 2^32 (RFC 1982); those that peers choose have none.
+    """
+    if not all(len(name) == ROUTING_ID and name[0] == 0 for name in (peer, other)):
+        return False
+    apart = int.from_bytes(other[1:], "big") - int.from_bytes(peer[1:], "big")
+    return apart % 2**32 < 2**31
 
 
 def _look_at(fd: int) -> Connection | None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,11 @@ PATIENCE_S = 10.0
 SECOND = NS_PER_S
 
 
+def routing_id(number: int) -> bytes:
+    """As ZeroMQ makes it."""
+    return struct.pack(">xI", number % 2**32)
+
+
 class Desk:
     """Connections of our own to a port of our own, as ZeroMQ would accept them."""
 
@@ -53,8 +59,14 @@ class Desk:
             self.left.append(leaving)
         return len(self.far) - 1
 
-    def hear(self, number: int) -> Connection | None:
-        return self.table.heard(self.near[number].fileno(), self.now_ns)
+    def hear(self, number: int, peer: bytes | None = None) -> Connection | None:
+        """peer: another routing id than that of the connection."""
+        fd = self.near[number].fileno()
+        return self.table.heard(fd, peer or routing_id(number), self.now_ns)
+
+    def reopen(self, number: int) -> None:
+        """Another connection has got the descriptor."""
+        self.table.opened(self.near[number].fileno(), self.now_ns)
 
     def is_cut(self, number: int) -> bool:
         """Whether the other side has seen the end of it."""
@@ -161,19 +173,52 @@ def test_a_descriptor_that_means_another_socket_is_left_alone(desk: Desk) -> Non
 def test_a_descriptor_is_a_new_connection_when_it_opens_again(desk: Desk) -> None:
     number = desk.connect()
     before = desk.hear(number)
-    desk.table.opened(desk.near[number].fileno(), desk.now_ns)
+    desk.reopen(number)
     (after,) = desk.table
     assert (after is before, after.heard_ns) == (False, None)
+
+
+@pytest.mark.parametrize("first", [7, 2**32 - 1])
+def test_a_late_message_of_a_connection_that_is_gone_is_not_the_next_ones(
+    desk: Desk, first: int
+) -> None:
+    gone, here = routing_id(first), routing_id(first + 1)
+    number = desk.connect()
+    desk.hear(number, gone)
+    desk.table.closed(desk.near[number].fileno())
+    desk.reopen(number)
+    assert desk.hear(number, gone) is None
+    connection = desk.hear(number, here)
+    assert connection is not None
+    assert desk.hear(number, gone) is None
+    assert (desk.table.of_peer(here), desk.table.of_peer(gone)) == (connection, None)
+
+
+def test_what_came_late_does_not_count_once_the_next_one_speaks(desk: Desk) -> None:
+    gone, here = routing_id(1), routing_id(2)
+    number = desk.connect()
+    connection = desk.hear(number, gone)
+    assert connection is not None
+    for _ in range(MALFORMED_MAX):
+        assert not desk.table.blame(connection, desk.now_ns)
+    assert desk.hear(number, here) is connection
+    assert not desk.table.blame(connection, desk.now_ns)
+    assert desk.table.of_peer(gone) is None
+
+
+def test_a_peer_that_chose_its_routing_id_is_blamed_all_the_same(desk: Desk) -> None:
+    number = desk.connect()
+    desk.hear(number, routing_id(1))
+    assert desk.hear(number, b"mine") is desk.hear(number, b"or that") is not None
 
 
 def test_what_has_gone_is_forgotten(desk: Desk) -> None:
     number = desk.connect()
     connection = desk.hear(number)
     assert connection is not None
-    desk.table.greeted(connection, b"peer")
-    assert desk.table.of_peer(b"peer") is connection
+    assert desk.table.of_peer(connection.peer) is connection
     desk.table.closed(desk.near[number].fileno())
-    assert (len(desk.table), desk.table.of_peer(b"peer")) == (0, None)
+    assert (len(desk.table), desk.table.of_peer(connection.peer)) == (0, None)
     assert desk.hear(number) is None
     # Not an error either: nothing that ever opened need close, nor the other way round.
     desk.table.closed(999)
@@ -240,7 +285,7 @@ def test_a_sender_may_have_its_window_under_way_too(large: Desk) -> None:
     number = large.connect()
     connection = large.hear(number)
     assert connection is not None
-    large.table.greeted(connection, b"peer")
+    connection.is_sender = True
     assert large.table.look(0)[0] == []
     send_unheard(large, number, wire.CUT_OFF + (1 << 20))
     assert large.table.look(LOOK_NS)[0] == []

@@ -269,7 +269,7 @@ class LinkSink:
         """Who talks is not cut off for those who say nothing."""
         with contextlib.suppress(zmq.ZMQError):
             # ZMTP 1.0 does not tell: its connection counts as silent.
-            connections.heard(int(frame.get(_SRCFD)), now.mono_ns)
+            connections.heard(int(frame.get(_SRCFD)), b"", now.mono_ns)
 
     def _note_opening(self, descriptor: int, now: Instant) -> None:
         self._note_own_end(descriptor)

@@ -128,7 +128,7 @@ class Door:
             # who means harm. Its connection counts as silent.
             self._counters.malformed_messages += 1
             return None
-        connection = self._heard(message.fd, now)
+        connection = self._heard(message, now)
         address = connection.address if connection else sockets.plain(message.address)
         if self._allowed is None:
             return Identity(address=address)
@@ -154,13 +154,13 @@ class Door:
 
     def greeted(self, message: TakenMessage, now: Instant) -> None:
         """It was a hello."""
-        connection = self._heard(message.fd, now)
+        connection = self._heard(message, now)
         if connection is not None:
-            self._connections.greeted(connection, message.peer)
+            connection.is_sender = True
 
     def blame(self, message: TakenMessage, why: object, now: Instant) -> None:
         """It was malformed."""
-        connection = self._heard(message.fd, now)
+        connection = self._heard(message, now)
         if connection is not None:
             self._blame(connection, why, now)
 
@@ -225,13 +225,11 @@ class Door:
         if self._gate is not None:
             self._gate.close()
 
-    def _heard(self, fd: int, now: Instant) -> Connection | None:
-        connection = self._connections.heard(fd, now.mono_ns)
-        if connection is None:
+    def _heard(self, message: TakenMessage, now: Instant) -> Connection | None:
+        if not self._connections.knows(message.fd, message.peer):
             # Its opening may be among the news that were not looked at yet.
             self._note_events(now)
-            connection = self._connections.heard(fd, now.mono_ns)
-        return connection
+        return self._connections.heard(message.fd, message.peer, now.mono_ns)
 
     def _note_events(self, now: Instant) -> None:
         for _ in range(EVENTS_A_TURN):

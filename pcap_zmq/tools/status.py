@@ -8,7 +8,7 @@ from typing import Self
 import zmq
 
 from pcap_zmq import options, sockets
-from pcap_zmq.clock import SystemClock
+from pcap_zmq.clock import NS_PER_S, SystemClock
 from pcap_zmq.errors import TransportError
 from pcap_zmq.formats.inquiry import (
     ANSWER_MAX,
@@ -21,6 +21,9 @@ from pcap_zmq.formats.ledger import State, decode_state
 from pcap_zmq.poll import READABLE, WRITABLE, Poller, Stop, Watch
 from pcap_zmq.privileges import harden
 from pcap_zmq.tools.credentials import ClientKeys
+
+AGAIN_NS = NS_PER_S
+"""Who has not been answered by then asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,34 +82,37 @@ class Status:
         deadline_ns = self._clock.now().mono_ns + self._config.timeout_ns
         self._asked += 1
         question = encode_question(Question(Kind.STATUS, self._asked))
-        if not self._wait(WRITABLE, deadline_ns, stop):
+        while self._wait(WRITABLE, deadline_ns, stop):
+            self._socket.send(question, zmq.NOBLOCK)
+            # What was asked is lost with its connection.
+            again_ns = min(self._clock.now().mono_ns + AGAIN_NS, deadline_ns)
+            while self._wait(READABLE, again_ns, stop):
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                asked, body = decode_answer(frames)
+                if asked.number == self._asked:
+                    return decode_state(body)
+        if stop.is_set:
             return None
-        self._socket.send(question, zmq.NOBLOCK)
-        while self._wait(READABLE, deadline_ns, stop):
-            frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            asked, body = decode_answer(frames)
-            if asked.number == self._asked:
-                return decode_state(body)
-        return None
+        why = (
+            "it wants keys: give --key and --peer-key"
+            if self._config.keys.key is None
+            else "it does not take this key"
+        )
+        raise TransportError(
+            f"no answer from {self._config.address}: no pcap-zmq-recv listens there, "
+            f"or {why}"
+        )
 
     def pause(self, pause_ns: int, stop: Stop) -> None:
         """Waits, for a signal at most so long."""
         self._poller.wait([stop.watch()], pause_ns)
 
     def _wait(self, events: int, deadline_ns: int, stop: Stop) -> bool:
-        """False when a signal came."""
+        """False when a signal came, or it is too late."""
         while not stop.is_set:
             left_ns = deadline_ns - self._clock.now().mono_ns
             if left_ns <= 0:
-                why = (
-                    "it wants keys: give --key and --peer-key"
-                    if self._config.keys.key is None
-                    else "it does not take this key"
-                )
-                raise TransportError(
-                    f"no answer from {self._config.address}: no pcap-zmq-recv listens "
-                    f"there, or {why}"
-                )
+                break
             watch = Watch(self._socket, events)
             self._poller.wait([stop.watch(), watch], left_ns)
             if watch.is_ready:
