@@ -10,7 +10,7 @@ from bench.parts import growth
 from testbed.namespaces import Namespace, Network, why_unavailable
 
 RECORD = 216
-BATCH_BYTES = 262_144
+BATCH_BYTES = 1 << 20
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +19,21 @@ def host() -> Iterator[Namespace]:
         yield network.add("host")
 
 
-def test_natural_batches_hold_what_gathers_in_their_age_and_have_room() -> None:
-    natural = [case for case in growth.cases_at(100_000) if not case.is_small]
+def natural(rate: float) -> list[Case]:
+    return [case for case in growth.cases_at(rate) if not case.is_small]
 
-    assert [case.senders for case in natural] == [1, 10, 100]
-    assert [case.batch for case in natural[1:]] == [200, 20]
-    assert natural[0].batch * RECORD <= BATCH_BYTES < (natural[0].batch + 1) * RECORD
+
+def test_natural_batches_hold_what_gathers_in_their_age() -> None:
+    cases = natural(100_000)
+
+    assert [case.senders for case in cases] == [1, 10, 100]
+    assert [case.batch for case in cases] == [2_000, 200, 20]
+
+
+def test_natural_batches_hold_no_more_than_what_they_have_room_for() -> None:
+    batch = natural(1_000_000)[0].batch
+
+    assert batch * RECORD <= BATCH_BYTES < (batch + 1) * RECORD
 
 
 def test_a_batch_holds_a_packet_however_few_there_are() -> None:
