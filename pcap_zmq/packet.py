@@ -28,7 +28,8 @@ class Packet:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Packets of one link type as packet records back to back: nanoseconds,
-    little-endian. Whoever holds the batch owns the octets, which nobody changes."""
+    little-endian. Whoever holds the batch, or this `records`, owns the octets, which
+    nobody changes; who holds a slice only does not."""
 
     linktype: int
     records: Octets

@@ -149,14 +149,20 @@ class Pipeline(Generic[In, Out]):
         if self._is_finishing:
             return
         for _ in range(ITEMS_A_TURN):
-            if not self._deliver(now):
+            if not self._deliver(now) or not self._take(now):
                 return
-            item = self._source.read(now)
-            if item is None:
-                return
-            self._held.extend(self._stage.feed(item, now))
         # What a source has read from the world already wakes nobody.
         self._has_more = self._deliver(now)
+
+    def _take(self, now: Instant) -> bool:
+        """One item from the source through the stage; False where there is none. Here
+        and not in the loop, since a source may use an item's memory again, once nobody
+        refers to it, for the next."""
+        item = self._source.read(now)
+        if item is None:
+            return False
+        self._held.extend(self._stage.feed(item, now))
+        return True
 
     def _deliver(self, now: Instant) -> bool:
         """Offers what is held; False while some of it has to wait."""

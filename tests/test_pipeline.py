@@ -1,10 +1,12 @@
 """The loop: order, "not now", what is dropped, and the end, with whole fakes."""
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcap_zmq.packet import Instant
 from pcap_zmq.pipeline import ITEMS_A_TURN, PARTING, Pipeline, count_packets
 from pcap_zmq.ports import Attendant
 from tests.support.pipeline_fakes import (
@@ -68,6 +70,45 @@ class Bench:
 
 def items(count: int) -> list[Item]:
     return [Item(number + 1, f"receipt {number}") for number in range(count)]
+
+
+class Rememberer(ListSource):
+    """Makes its items as they are read, and notes whether the last is still held."""
+
+    def __init__(self, count: int, clock: ManualClock) -> None:
+        super().__init__([], clock)
+        self._left = count
+        self._last: Callable[[], Item | None] = lambda: None
+        self.were_held: list[bool] = []
+
+    def read(self, now: Instant) -> Item | None:
+        self.were_held.append(self._last() is not None)
+        if not self._left:
+            return None
+        self._left -= 1
+        item = Item()
+        self._last = weakref.ref(item)
+        return item
+
+    def is_exhausted(self) -> bool:
+        return not self._left
+
+
+def test_nobody_holds_an_item_that_the_stage_has_used_up() -> None:
+    clock, stop, sink = ManualClock(), Flag(), MoodySink()
+    source = Rememberer(3 * ITEMS_A_TURN, clock)
+    pipeline = Pipeline(
+        source,
+        Splitter(),
+        sink,
+        drop=None,
+        linger_ns=LINGER_NS,
+        clock=clock,
+        poller=SteppingPoller(clock, stop),
+    )
+    pipeline.run(stop)
+    assert len(sink.taken) == 3 * ITEMS_A_TURN
+    assert not any(source.were_held)
 
 
 # "Not now", where the source can wait.

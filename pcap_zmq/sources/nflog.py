@@ -7,6 +7,7 @@ a turn of the loop, which costs the same for one packet and for ten thousand, ta
 that came meanwhile, and batches stay few.
 """
 
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -40,7 +41,9 @@ that is late."""
 
 BATCHES_A_SLAB = 2
 """Memory is had for so many full batches at a time. Smaller ones lie in it back to
-back, and none has to be copied: docs/performance.md has what that would cost."""
+back, and none has to be copied. One that nobody holds any more when the next begins,
+since it was compressed or dropped, leaves its place to that: what is held keeps no
+memory occupied but its own."""
 
 LOOK_NS = NS_PER_S
 """How often the tail is estimated."""
@@ -102,7 +105,8 @@ class NflogSource:
         self._tail = TailEstimate()
         self._rest_ns = rest_for(self._age_ns, self._socket.rcvbuf)
         self._room_min = CAPACITY_MIN
-        self._room = new_buffer(BATCHES_A_SLAB * self._capacity)
+        self._room = self._last_room = new_buffer(BATCHES_A_SLAB * self._capacity)
+        self._last = weakref.ref(self._room)
         self._used = 0
         self._records_given = 0
         self._emptied_ns = 0
@@ -185,6 +189,10 @@ class NflogSource:
         if not self._used:
             # Its first packet came when the socket was last empty, at the earliest.
             self._since_ns = self._emptied_ns
+            if self._last() is None:
+                self._room = self._last_room
+            elif len(self._room) < self._room_min:
+                self._room = new_buffer(BATCHES_A_SLAB * self._capacity)
         room = self._room[: self._capacity]
         try:
             self._used, is_full = self._socket.read_into(room, self._used)
@@ -207,11 +215,11 @@ class NflogSource:
         return 2 * came * self._rest_ns > 3 * passed_ns
 
     def _give(self) -> Batch:
-        batch = Batch(self.linktype, self._room[: self._used], self.held_packets)
+        records = self._room[: self._used]
+        batch = Batch(self.linktype, records, self.held_packets)
         self._records_given = self._records
+        self._last, self._last_room = weakref.ref(records), self._room
         self._room = self._room[self._used :]
-        if len(self._room) < self._room_min:
-            self._room = new_buffer(BATCHES_A_SLAB * self._capacity)
         self._used = 0
         return batch
 

@@ -1,5 +1,6 @@
 """NFLOG groups of a real kernel become batches, and counters say what happened."""
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -157,6 +158,28 @@ def test_a_batch_that_was_given_away_is_not_written_to_again() -> None:
         flush()
         read_out(source, START_NS + 100 * NS_PER_S)
         assert payloads(batches) == kept == sent
+
+
+def address_of(batch: Batch) -> int:
+    assert isinstance(batch.records, memoryview)
+    return ctypes.addressof(ctypes.c_char.from_buffer(batch.records))
+
+
+def test_a_batch_that_nobody_holds_leaves_its_place_to_the_next() -> None:
+    with opened() as source:
+        addresses, kept = [], []
+        for turn in range(20):
+            here.send_udp([b"%d" % turn], PORT)
+            flush()
+            (batch,) = read_out(source, START_NS + turn * 100 * NS_PER_S)
+            addresses.append(address_of(batch))
+            if turn % 2:
+                kept.append(batch)
+            del batch
+        # One that is kept is where the one before it was, which was not.
+        assert addresses[1::2] == addresses[::2]
+        assert len(set(addresses)) == len(kept)
+        assert payloads(kept) == [b"%d" % turn for turn in range(1, 20, 2)]
 
 
 def test_the_counters_say_what_was_logged() -> None:
