@@ -104,8 +104,10 @@ class Pipeline(Generic[In, Out]):
         try:
             self._run(stop)
         finally:
-            # What was settled in the last turn is still to be acknowledged.
-            self._source.serve(self._clock.now())
+            # What arrived in the last turn is still to be acknowledged.
+            now = self._clock.now()
+            self._settle(now)
+            self._source.serve(now)
 
     def _run(self, stop: Stop) -> None:
         while not self._turn(stop):
@@ -125,6 +127,7 @@ class Pipeline(Generic[In, Out]):
                 self._sink.finish(self._parting_ns)
         self._source.serve(now)
         self._sink.serve(now)
+        self._settle(now)
         self._attend(now)
         self._move(now)
         if not self._is_finishing and self._is_over(now):
@@ -172,14 +175,17 @@ class Pipeline(Generic[In, Out]):
             if self._sink.offer(item, now):
                 if self._delivered is not None:
                     self._delivered(item)
-                if item.receipt is not None:
-                    self._source.settle(item.receipt, now)
+                self._settle(now)
             elif self._drop is None:
                 self._held.appendleft(item)
                 return False
             else:
                 self._drop(item)
         return True
+
+    def _settle(self, now: Instant) -> None:
+        for receipt in self._sink.arrived():
+            self._source.settle(receipt, now)
 
     def _attend(self, now: Instant) -> None:
         if not self._attendants:

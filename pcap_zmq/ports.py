@@ -1,6 +1,6 @@
 """What a source, a stage and a sink must offer for the pipeline to join them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from pcap_zmq.packet import Instant
@@ -69,6 +69,10 @@ class Sink(Edge, Protocol[T_contra]):
 
     def offer(self, item: T_contra, now: Instant) -> bool:
         """Takes the item; False: not now, still yours, offer the same one again."""
+
+    def arrived(self) -> Sequence[object]:
+        """Receipts of items that have arrived, or never will, since this was asked
+        last: with the offer, or later."""
 
     def finish(self, deadline_ns: int | None) -> None:
         """No more will be offered; hand over what is held, and take leave when that is

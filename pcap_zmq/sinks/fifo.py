@@ -121,6 +121,7 @@ class FifoSink:
         self._sip_ns = SIP_NS
         self._is_full = False
         self._is_finishing = False
+        self._arrived: list[Any] = []
         self._ensure_fifo()
 
     @property
@@ -173,6 +174,7 @@ class FifoSink:
             self._due_ns = None
             self.serve(now)
         if not item.records:
+            self._arrive(item)
             return True
         if self.state is not State.OPEN or self._again:
             return False
@@ -185,7 +187,13 @@ class FifoSink:
         self._offered_at = self._offered_base = 0
         self._counters.count_written(item.receipt, item.count)
         self._counters.written_bytes += len(item.records)
+        self._arrive(item)
         return True
+
+    def arrived(self) -> Sequence[Any]:
+        """What was taken is in the output."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
 
     def finish(self, deadline_ns: int | None) -> None:
         """Nothing more will be offered; what was given is still to be read."""
@@ -209,6 +217,10 @@ class FifoSink:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _arrive(self, item: Batch) -> None:
+        if item.receipt is not None:
+            self._arrived.append(item.receipt)
 
     # The FIFO in the directory.
 

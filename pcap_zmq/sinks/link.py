@@ -6,7 +6,7 @@ say; here are the socket, its connections, and the log lines about them.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import zmq
 
@@ -179,6 +179,10 @@ class LinkSink:
             return False
         self._send(now)
         return True
+
+    def arrived(self) -> Sequence[object]:
+        """Nothing: no source of packets wants to know."""
+        return ()
 
     def finish(self, deadline_ns: int | None) -> None:
         """Says goodbye once all is acknowledged, or at the deadline."""

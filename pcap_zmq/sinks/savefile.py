@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pcap_ffi import whole_records
 from pcap_zmq.clock import NS_PER_S
@@ -65,6 +66,7 @@ class SavefileSink:
         self._offered_at = self._offered_start = 0
         self._due_ns: int | None = None
         self._is_finishing = False
+        self._arrived: list[Any] = []
         if linktype is not None:
             self._header = self._encode_header(linktype)
 
@@ -102,6 +104,7 @@ class SavefileSink:
             self._header = self._encode_header(item.linktype)
         self.serve(now)
         if not item.records:
+            self._arrive(item)
             return True
         if self._header_at < len(self._header) or self._due_ns is not None:
             return False
@@ -114,7 +117,13 @@ class SavefileSink:
         self._offered, self._offered_at = b"", 0
         self._counters.count_written(item.receipt, item.count)
         self._counters.written_bytes += len(item.records)
+        self._arrive(item)
         return True
+
+    def arrived(self) -> Sequence[Any]:
+        """What was taken is in the output."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
 
     def finish(self, deadline_ns: int | None) -> None:
         """Nothing more will be offered."""
@@ -139,6 +148,10 @@ class SavefileSink:
         if self._owns_fd:
             os.close(self._fd)
         self._fd = -1
+
+    def _arrive(self, item: Batch) -> None:
+        if item.receipt is not None:
+            self._arrived.append(item.receipt)
 
     def _encode_header(self, linktype: int) -> bytes:
         return savefile.encode_file_header(linktype, nanoseconds=self._nanoseconds)

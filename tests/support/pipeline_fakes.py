@@ -163,6 +163,7 @@ class MoodySink:
         self._finished_ns: int | None = None
         self.offered: list[Item] = []
         self.taken: list[Item] = []
+        self._arrived: list[Any] = []
         self.deadlines: list[int | None] = []
         self.wanted: list[bool] = []
         self.abandons = 0
@@ -190,7 +191,13 @@ class MoodySink:
             self._due_ns = now.mono_ns + MS
             return False
         self.taken.append(item)
+        if item.receipt is not None:
+            self._arrived.append(item.receipt)
         return True
+
+    def arrived(self) -> Sequence[Any]:
+        arrived, self._arrived = self._arrived, []
+        return arrived
 
     def finish(self, deadline_ns: int | None) -> None:
         self.deadlines.append(deadline_ns)
