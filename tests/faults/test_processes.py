@@ -16,6 +16,8 @@ def test_a_receiver_killed_at_load_costs_repetitions_and_nothing_else(
 ) -> None:
     with Scene(either_world, rate=BUSY) as scene:
         for _ in range(2):
+            # Half a second: an acknowledgement may wait for half as long.
+            scene.wait_for_more(BUSY // 2)
             scene.receiver.kill()
             # What comes meanwhile is held.
             scene.flow.wait_for(scene.flow.sent + BUSY // 4)
