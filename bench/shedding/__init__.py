@@ -1,0 +1,1 @@
+"""What an IDS still finds when there is too much traffic, by each way of shedding."""
