@@ -14,8 +14,9 @@ ffi.set_source(
     '#include "nflog.h"',
     # Relative to setup.py: setuptools takes no other sources into a distribution.
     sources=[f"nflog_ffi/{source}" for source in SOURCES],
-    depends=["nflog_ffi/nflog.h", "nflog_ffi/socket.h"],
-    include_dirs=["nflog_ffi"],
+    depends=["nflog_ffi/nflog.h", "nflog_ffi/socket.h", "pcap_ffi/tlv.h"],
+    # One reader of LINKTYPE_NFLOG, whoever asks.
+    include_dirs=["nflog_ffi", "pcap_ffi"],
     libraries=["netfilter_log", "mnl"],
     extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra"],
 )

@@ -17,8 +17,9 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/sock_diag.h>
 
-/* NULL with errno set where the kernel gives no such socket. */
-struct nflog_socket *nflog_socket_open(void)
+/* linktype: of the records that are read from it. NULL with errno set where the kernel
+ * gives no such socket. */
+struct nflog_socket *nflog_socket_open(uint32_t linktype)
 {
     struct nflog_socket *sock = calloc(1, sizeof(*sock));
     struct sockaddr_nl address = {.nl_family = AF_NETLINK};
@@ -28,6 +29,7 @@ struct nflog_socket *nflog_socket_open(void)
     if (sock == NULL)
         return NULL;
     sock->stashed_tail = &sock->stashed;
+    sock->parser.linktype = linktype;
     sock->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
                       NETLINK_NETFILTER);
     if (sock->fd < 0)

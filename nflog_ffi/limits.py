@@ -37,5 +37,9 @@ decides, and under none the timeout does."""
 QTIMEOUT_CS = Bounds(1, 1, 6_000)
 """Hundredths of a second for which the kernel holds a packet at most."""
 
+LINKTYPES = (101, 239, 1)
+"""Of the records: packets as they are (LINKTYPE_RAW, the default), with all that the
+kernel says of them (LINKTYPE_NFLOG), or behind an Ethernet header."""
+
 RCVBUF = Bounds(131_072, 32 << 20, 1 << 30)
 """Octets that wait in the socket: the default bridges 50 ms at 600 MB/s."""

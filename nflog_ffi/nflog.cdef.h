@@ -1,6 +1,7 @@
 /* What Python may see of nflog.h. */
 #define NFLOG_RECORD_HEADER ...
 #define NFLOG_SNAPLEN_MAX ...
+#define NFLOG_METADATA_MAX ...
 #define NFLOG_CAPACITY_MIN ...
 #define NFLOG_NLBUFSIZ_MIN ...
 #define NFLOG_NLBUFSIZ_MAX ...
@@ -29,6 +30,7 @@ struct nflog_parser {
     struct nflog_counts counts;
     struct nflog_group *groups;
     size_t groups_count;
+    uint32_t linktype;
     ...;
 };
 
@@ -46,7 +48,7 @@ size_t nflog_parse(struct nflog_parser *parser, const uint8_t *datagram,
                    size_t length, uint64_t now_ns, uint8_t *out, size_t capacity,
                    size_t *used);
 
-struct nflog_socket *nflog_socket_open(void);
+struct nflog_socket *nflog_socket_open(uint32_t linktype);
 void nflog_socket_close(struct nflog_socket *sock);
 int nflog_socket_fd(const struct nflog_socket *sock);
 uint32_t nflog_socket_portid(const struct nflog_socket *sock);

@@ -12,8 +12,14 @@
  * NFULNL_COPY_RANGE_MAX in net/netfilter/nfnetlink_log.c. */
 #define NFLOG_SNAPLEN_MAX (0xFFFF - 4)
 
-/* The least room in which every packet fits. */
-#define NFLOG_CAPACITY_MIN (NFLOG_RECORD_HEADER + NFLOG_SNAPLEN_MAX)
+/* What the kernel may say of a packet, its own headers included; it says less than 400
+ * octets. */
+#define NFLOG_METADATA_MAX 4096
+
+/* The least room in which every packet fits, as whatever link type: with all that is
+ * said of it, and padded to a multiple of four octets. */
+#define NFLOG_CAPACITY_MIN                                                             \
+    (NFLOG_RECORD_HEADER + NFLOG_METADATA_MAX + NFLOG_SNAPLEN_MAX + 1)
 
 /* The kernel's bounds for nlbufsiz. Outside of them it acknowledges and ignores
  * (nfulnl_set_nlbufsiz). Its lower bound is a page less overhead, at most 8 KiB. */
@@ -28,7 +34,7 @@
 struct nflog_counts {
     uint64_t received;          /* packets in well-formed messages, of any kind */
     uint64_t missed;            /* packets that gaps in the sequence stand for */
-    uint64_t not_ip;            /* received, but no IPv4 or IPv6: no record made */
+    uint64_t not_ip;            /* received, but nothing that has a record */
     uint64_t stamped_by_kernel; /* records whose time the kernel gave */
     uint64_t stamped_here;      /* records whose time is when they were read */
     uint64_t gaps;              /* times that missed grew */
@@ -47,6 +53,7 @@ struct nflog_parser {
     struct nflog_counts counts;
     struct nflog_group *groups; /* sorted by id; owned by whoever made the parser */
     size_t groups_count;
+    uint32_t linktype; /* of the records: as in pcap_ffi/tlv.h; any other is raw */
 };
 
 struct nflog_options {
@@ -64,7 +71,7 @@ size_t nflog_parse(struct nflog_parser *parser, const uint8_t *datagram,
                    size_t *used);
 
 /* control.c */
-struct nflog_socket *nflog_socket_open(void);
+struct nflog_socket *nflog_socket_open(uint32_t linktype);
 void nflog_socket_close(struct nflog_socket *sock);
 int nflog_socket_fd(const struct nflog_socket *sock);
 uint32_t nflog_socket_portid(const struct nflog_socket *sock);

@@ -1,25 +1,44 @@
 /* Turns one netlink datagram into packet records; no system call.
  *
  * Source: linux/netfilter/nfnetlink_log.h for the messages, pcap-savefile(5) for the
- * records (nanoseconds, little-endian).
+ * records (nanoseconds, little-endian), pcap_ffi/tlv.h for what is in them.
+ *
+ * Theory of operation. A record holds the packet alone (LINKTYPE_RAW), all that the
+ * kernel says of it as well (LINKTYPE_NFLOG), or an Ethernet header before it. The
+ * netlink header of a message is as long as that of a record, and what follows it is
+ * the form of LINKTYPE_NFLOG to the octet: so such a record is made where it lies, by
+ * writing the one header over the other.
  *
  * Any octets are welcome: what is not a packet message of one of our groups is
  * counted and passed over, and nothing beyond `length` is read nor beyond `capacity`
  * written. */
 #include "nflog.h"
+#include "tlv.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
 #include <string.h>
 
 #include <libmnl/libmnl.h>
-#include <libnetfilter_log/libnetfilter_log.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_log.h>
+
+/* Each link type has a loop of its own, and in it all that is on the way. */
+#define MADE_FOR_EACH static inline __attribute__((always_inline))
 
 #define PACKET_MESSAGE ((NFNL_SUBSYS_ULOG << 8) | NFULNL_MSG_PACKET)
 
-#define IPV4_HEADER 20
-#define IPV6_HEADER 40
+_Static_assert(NFLOG_HEADER == sizeof(struct nfgenmsg), "LINKTYPE_NFLOG's header");
+_Static_assert(NFLOG_RECORD_HEADER == sizeof(struct nlmsghdr), "header for header");
+_Static_assert(TLV_HEADER == NLA_HDRLEN && TLV_TYPE == (uint16_t)NLA_TYPE_MASK, "TLV");
+_Static_assert((int)TLV_PACKET_HDR == NFULA_PACKET_HDR, "a TLV is an attribute");
+_Static_assert((int)TLV_PAYLOAD == NFULA_PAYLOAD, "a TLV is an attribute");
+_Static_assert((int)TLV_HWTYPE == NFULA_HWTYPE, "a TLV is an attribute");
+_Static_assert((int)TLV_HWHEADER == NFULA_HWHEADER, "a TLV is an attribute");
+_Static_assert((int)TLV_VLAN == NFULA_VLAN, "a TLV is an attribute");
+_Static_assert((int)TLV_L2HDR == NFULA_L2HDR, "a TLV is an attribute");
+_Static_assert((int)TLV_VLAN_PROTO == NFULA_VLAN_PROTO, "a TLV is an attribute");
+_Static_assert((int)TLV_VLAN_TCI == NFULA_VLAN_TCI, "a TLV is an attribute");
 
 static void put32(uint8_t *out, uint32_t value)
 {
@@ -29,37 +48,8 @@ static void put32(uint8_t *out, uint32_t value)
     out[3] = (uint8_t)(value >> 24);
 }
 
-static uint32_t get16be(const uint8_t *in)
-{
-    return (uint32_t)in[0] << 8 | in[1];
-}
-
-/* The packet's length on the wire, 0 where this is no IP packet.
- *
- * NFLOG has no attribute for it, so it comes from the IP header. A length of 0 there
- * is a super-packet above 64 KiB ("BIG TCP"), whose length no header field holds. */
-static uint32_t origlen_of(const uint8_t *packet, uint32_t caplen)
-{
-    uint32_t origlen;
-
-    if (caplen == 0)
-        return 0;
-    switch (packet[0] >> 4) {
-    case 4:
-        origlen = caplen >= IPV4_HEADER ? get16be(packet + 2) : 0;
-        break;
-    case 6:
-        origlen = caplen >= IPV6_HEADER ? get16be(packet + 4) : 0;
-        if (origlen > 0)
-            origlen += IPV6_HEADER;
-        break;
-    default:
-        return 0;
-    }
-    return origlen > caplen ? origlen : caplen;
-}
-
-static struct nflog_group *find_group(struct nflog_parser *parser, uint16_t id)
+MADE_FOR_EACH struct nflog_group *find_group(struct nflog_parser *parser,
+                                             uint16_t id)
 {
     size_t low = 0, high = parser->groups_count;
 
@@ -116,20 +106,11 @@ static uint64_t kernel_time_ns(const uint8_t *value)
     return seconds * 1000000000 + microseconds * 1000;
 }
 
-static void put_record(uint8_t *out, uint64_t time_ns, const uint8_t *packet,
-                       uint32_t caplen, uint32_t origlen)
-{
-    put32(out, (uint32_t)(time_ns / 1000000000));
-    put32(out + 4, (uint32_t)(time_ns % 1000000000));
-    put32(out + 8, caplen);
-    put32(out + 12, origlen);
-    memmove(out + NFLOG_RECORD_HEADER, packet, caplen);
-}
-
 /* What of a packet's attributes goes into its record; NULL or 0 where it has none. */
 struct packet {
     const uint8_t *payload;
     uint32_t caplen;
+    uint32_t ethertype; /* not looked for where records are raw */
     const uint8_t *seq;
     const uint8_t *timestamp;
 };
@@ -137,7 +118,8 @@ struct packet {
 /* Finds the attributes that a record needs. nflog_nlmsg_parse() of the library makes a
  * table of all of them by a callback each, which took a sixth of the sender's time.
  * Returns 0 where the attributes are not well-formed. */
-static int find_attributes(const struct nlmsghdr *message, struct packet *packet)
+MADE_FOR_EACH int find_attributes(const struct nlmsghdr *message, uint32_t linktype,
+                                  struct packet *packet)
 {
     const uint8_t *at = (const uint8_t *)message + MNL_NLMSG_HDRLEN +
                         MNL_ALIGN(sizeof(struct nfgenmsg));
@@ -152,6 +134,10 @@ static int find_attributes(const struct nlmsghdr *message, struct packet *packet
             return 0;
         length -= MNL_ATTR_HDRLEN;
         switch (attribute->nla_type & NLA_TYPE_MASK) {
+        case NFULA_PACKET_HDR:
+            if (linktype != LINKTYPE_RAW && length >= 2)
+                packet->ethertype = get16be(value);
+            break;
         case NFULA_PAYLOAD:
             packet->payload = value;
             packet->caplen = (uint32_t)length;
@@ -172,28 +158,153 @@ static int find_attributes(const struct nlmsghdr *message, struct packet *packet
     return 1;
 }
 
+/* What a record is made of. */
+struct record {
+    const uint8_t *start; /* in the message */
+    uint32_t caplen;      /* of what is there */
+    uint32_t link;        /* octets of the header before it */
+    uint32_t origlen;
+    uint8_t header[LINK_MAX];
+};
+
+/* How a packet becomes a record. */
+enum shaped { SHAPED, NO_PACKET, MALFORMED };
+
+MADE_FOR_EACH enum shaped shape_raw(const struct packet *packet, struct record *record)
+{
+    if (ip_ethertype(packet->payload, packet->caplen) == 0)
+        return NO_PACKET;
+    record->start = packet->payload;
+    record->caplen = packet->caplen;
+    record->link = 0;
+    record->origlen = ip_origlen(packet->payload, packet->caplen);
+    return SHAPED;
+}
+
+/* The packet's length before the kernel cut it, as far as it can be told. */
+static uint32_t whole_length(const struct packet *packet)
+{
+    return may_be_ip(packet->ethertype) ? ip_origlen(packet->payload, packet->caplen)
+                                        : packet->caplen;
+}
+
+/* As libpcap has it: all that the kernel says, with the padding of the payload, which
+ * is the last. What might follow it is left out. */
+MADE_FOR_EACH enum shaped shape_nflog(const struct nlmsghdr *message,
+                                      const struct packet *packet,
+                                      struct record *record)
+{
+    const uint8_t *body = (const uint8_t *)message + MNL_NLMSG_HDRLEN;
+    size_t before;
+
+    if (packet->caplen == 0)
+        return NO_PACKET;
+    before = (size_t)(packet->payload - body);
+    if (before > NFLOG_METADATA_MAX ||
+        before + TLV_ALIGN(packet->caplen) > message->nlmsg_len - MNL_NLMSG_HDRLEN)
+        return MALFORMED;
+    record->start = body;
+    record->caplen = (uint32_t)before + TLV_ALIGN(packet->caplen);
+    record->link = 0;
+    record->origlen = (uint32_t)before + TLV_ALIGN(whole_length(packet));
+    return SHAPED;
+}
+
+MADE_FOR_EACH enum shaped shape_ethernet(const struct nlmsghdr *message,
+                                         const struct packet *packet,
+                                         struct record *record)
+{
+    const uint8_t *body = (const uint8_t *)message + MNL_NLMSG_HDRLEN;
+    size_t before;
+
+    if (packet->caplen == 0)
+        return NO_PACKET;
+    before = (size_t)(packet->payload - body);
+    record->link = ethernet_header(body + NFLOG_HEADER,
+                                   before - NFLOG_HEADER - TLV_HEADER, 1, body[0],
+                                   packet->payload, packet->caplen, record->header);
+    if (record->link == 0)
+        return NO_PACKET;
+    /* The kernel always says more than a header is long; so it fits before the packet
+     * where that lies. */
+    if (record->link > before)
+        return MALFORMED;
+    record->start = packet->payload;
+    record->caplen = packet->caplen;
+    record->origlen = record->link + whole_length(packet);
+    return SHAPED;
+}
+
+/* The kernel's 16-bit numbers are the machine's, a record's are little-endian. */
+static void make_little_endian(uint8_t *tlvs, size_t length)
+{
+    size_t at = 0, step;
+    struct tlv tlv;
+
+    while ((step = tlv_read(tlvs + at, length - at, 1, &tlv))) {
+        uint32_t type = tlv_get16(tlvs + at + 2, 1);
+
+        tlvs[at] = (uint8_t)(tlv.length + TLV_HEADER);
+        tlvs[at + 1] = (uint8_t)((tlv.length + TLV_HEADER) >> 8);
+        tlvs[at + 2] = (uint8_t)type;
+        tlvs[at + 3] = (uint8_t)(type >> 8);
+        at += step;
+    }
+}
+
+MADE_FOR_EACH void put_record(uint8_t *out, uint64_t time_ns, uint32_t linktype,
+                              const struct record *record)
+{
+    uint8_t *packet = out + NFLOG_RECORD_HEADER;
+
+    put32(out, (uint32_t)(time_ns / 1000000000));
+    put32(out + 4, (uint32_t)(time_ns % 1000000000));
+    put32(out + 8, record->link + record->caplen);
+    put32(out + 12, record->origlen);
+    if (linktype == LINKTYPE_ETHERNET)
+        memcpy(packet, record->header, record->link);
+    /* It may be there already. */
+    if (linktype != LINKTYPE_NFLOG || packet != record->start)
+        memmove(packet + record->link, record->start, record->caplen);
+    if (linktype == LINKTYPE_NFLOG && BYTE_ORDER != LITTLE_ENDIAN)
+        make_little_endian(packet + NFLOG_HEADER, record->caplen - NFLOG_HEADER);
+}
+
 /* Makes at most one record. Returns 0 when the record does not fit, and then has
  * counted nothing, so that the message can be shown again. */
-static int parse_packet(struct nflog_parser *parser, const struct nlmsghdr *message,
-                        uint64_t now_ns, uint8_t *out, size_t capacity, size_t *used)
+MADE_FOR_EACH int parse_packet(struct nflog_parser *parser,
+                               const struct nlmsghdr *message, uint64_t now_ns,
+                               uint32_t linktype, uint8_t *out, size_t capacity,
+                               size_t *used)
 {
     const struct nfgenmsg *header = mnl_nlmsg_get_payload(message);
     struct nflog_group *group = find_group(parser, ntohs(header->res_id));
     struct packet packet = {0};
-    uint32_t origlen;
+    struct record record;
+    enum shaped shaped;
     uint64_t time_ns;
 
-    if (group == NULL || !find_attributes(message, &packet)) {
+    if (group == NULL || !find_attributes(message, linktype, &packet)) {
         parser->counts.malformed++;
         return 1;
     }
-    origlen = origlen_of(packet.payload, packet.caplen);
-    if (origlen > 0 && capacity - *used < NFLOG_RECORD_HEADER + (size_t)packet.caplen)
+    if (linktype == LINKTYPE_NFLOG)
+        shaped = shape_nflog(message, &packet, &record);
+    else if (linktype == LINKTYPE_ETHERNET)
+        shaped = shape_ethernet(message, &packet, &record);
+    else
+        shaped = shape_raw(&packet, &record);
+    if (shaped == MALFORMED) {
+        parser->counts.malformed++;
+        return 1;
+    }
+    if (shaped == SHAPED && capacity - *used < NFLOG_RECORD_HEADER + record.link +
+                                                   (size_t)record.caplen)
         return 0;
 
     follow_sequence(parser, group, packet.seq);
     parser->counts.received++;
-    if (origlen == 0) {
+    if (shaped == NO_PACKET) {
         parser->counts.not_ip++;
         return 1;
     }
@@ -204,22 +315,16 @@ static int parse_packet(struct nflog_parser *parser, const struct nlmsghdr *mess
         parser->counts.stamped_here++;
         time_ns = now_ns;
     }
-    put_record(out + *used, time_ns, packet.payload, packet.caplen, origlen);
-    *used += NFLOG_RECORD_HEADER + packet.caplen;
+    put_record(out + *used, time_ns, linktype, &record);
+    *used += NFLOG_RECORD_HEADER + record.link + (size_t)record.caplen;
     return 1;
 }
 
-/* Appends the records of a datagram's packets to out[*used, capacity).
- *
- * datagram: length octets, aligned to 4 (netlink's own alignment); the caller's. It may
- * lie in out itself, at or behind *used, and is gone then: a record is shorter than the
- * message that it comes from, so it never reaches what is still to be read.
- * now_ns: wall clock, for packets that the kernel did not stamp.
- * Returns how many octets of the datagram are done with; fewer than length means that
- * the buffer is full: show the rest again with an empty one. */
-size_t nflog_parse(struct nflog_parser *parser, const uint8_t *datagram,
-                   size_t length, uint64_t now_ns, uint8_t *out, size_t capacity,
-                   size_t *used)
+/* As nflog_parse(). */
+MADE_FOR_EACH size_t
+parse_as(struct nflog_parser *parser, const uint8_t *datagram, size_t length,
+         uint64_t now_ns, uint32_t linktype, uint8_t *out, size_t capacity,
+         size_t *used)
 {
     size_t at = 0;
 
@@ -234,7 +339,8 @@ size_t nflog_parse(struct nflog_parser *parser, const uint8_t *datagram,
         if (message->nlmsg_type == PACKET_MESSAGE) {
             if (message->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(struct nfgenmsg))
                 parser->counts.malformed++;
-            else if (!parse_packet(parser, message, now_ns, out, capacity, used))
+            else if (!parse_packet(parser, message, now_ns, linktype, out, capacity,
+                                   used))
                 return at;
         } else if (message->nlmsg_type >= NLMSG_MIN_TYPE) {
             parser->counts.malformed++;
@@ -245,4 +351,29 @@ size_t nflog_parse(struct nflog_parser *parser, const uint8_t *datagram,
     if (at < length)
         parser->counts.malformed++;
     return length;
+}
+
+/* Appends the records of a datagram's packets to out[*used, capacity).
+ *
+ * datagram: length octets, aligned to 4 (netlink's own alignment); the caller's. It may
+ * lie in out itself, at or behind *used, and is gone then: a record is no longer than
+ * the message that it comes from, so it never reaches what is still to be read.
+ * now_ns: wall clock, for packets that the kernel did not stamp.
+ * Returns how many octets of the datagram are done with; fewer than length means that
+ * the buffer is full: show the rest again with an empty one. */
+size_t nflog_parse(struct nflog_parser *parser, const uint8_t *datagram,
+                   size_t length, uint64_t now_ns, uint8_t *out, size_t capacity,
+                   size_t *used)
+{
+    switch (parser->linktype) {
+    case LINKTYPE_NFLOG:
+        return parse_as(parser, datagram, length, now_ns, LINKTYPE_NFLOG, out, capacity,
+                        used);
+    case LINKTYPE_ETHERNET:
+        return parse_as(parser, datagram, length, now_ns, LINKTYPE_ETHERNET, out,
+                        capacity, used);
+    default:
+        return parse_as(parser, datagram, length, now_ns, LINKTYPE_RAW, out, capacity,
+                        used);
+    }
 }

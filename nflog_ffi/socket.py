@@ -49,6 +49,9 @@ _COUNTS = struct.Struct(f"={len(NflogCounts._fields)}Q")
 class NflogSocket:
     """Any number of NFLOG groups on one netlink socket.
 
+    linktype: of the packet records that are read, whichever group they are of; one of
+    `nflog_ffi.limits.LINKTYPES`.
+
     Every option is checked against its bounds in `nflog_ffi.limits`, since the kernel
     acknowledges and ignores what it does not like. `warnings` says, a sentence each,
     what was asked for and not given.
@@ -66,6 +69,7 @@ class NflogSocket:
         qthreshold: int = limits.QTHRESHOLD.default,
         qtimeout_cs: int = limits.QTIMEOUT_CS.default,
         rcvbuf: int = limits.RCVBUF.default,
+        linktype: int = limits.LINKTYPES[0],
     ) -> None:
         self.groups = tuple(dict.fromkeys(groups))
         if not self.groups:
@@ -79,13 +83,15 @@ class NflogSocket:
         options.qthreshold = limits.QTHRESHOLD.check("qthreshold", qthreshold)
         options.qtimeout_cs = limits.QTIMEOUT_CS.check("qtimeout_cs", qtimeout_cs)
         limits.RCVBUF.check("rcvbuf", rcvbuf)
+        if linktype not in limits.LINKTYPES:
+            raise ValueError(f"linktype is {linktype}, not one of {limits.LINKTYPES}")
 
         self.warnings: list[str] = []
         self.rcvbuf = 0
         """Octets that the receive buffer has, as socket(7) counts them: it was asked
         for `rcvbuf`."""
         self._used = ffi.new("size_t *")
-        self._socket = lib.nflog_socket_open()
+        self._socket = lib.nflog_socket_open(linktype)
         if self._socket == ffi.NULL:
             raise NflogError(ffi.errno, "no netlink socket: " + os.strerror(ffi.errno))
         try:
@@ -130,7 +136,7 @@ class NflogSocket:
         (CLOCK_MONOTONIC, nanoseconds) passes; in the past, takes what is there.
 
         A record: seconds, nanoseconds, caplen, origlen (32 bits each, little-endian),
-        then caplen octets from layer 3 on. The GIL is released meanwhile. Returns how
+        then caplen octets of the link type. The GIL is released meanwhile. Returns how
         much of the buffer is used now, and whether more waits that did not fit. A
         signal ends the wait early.
         """

@@ -50,6 +50,15 @@ class Attribute(enum.IntEnum):
     NFULA_L2HDR = 21
 
 
+class VlanAttribute(enum.IntEnum):
+    """What is nested in NFULA_VLAN."""
+
+    NFULA_VLAN_PROTO = 1
+    NFULA_VLAN_TCI = 2
+
+
+NLA_F_NESTED = 1 << 15
+
 PACKET_MESSAGE = Nfnetlink.NFNL_SUBSYS_ULOG << 8 | Nfnetlink.NFULNL_MSG_PACKET
 CONFIG_MESSAGE = Nfnetlink.NFNL_SUBSYS_ULOG << 8 | Nfnetlink.NFULNL_MSG_CONFIG
 
@@ -79,11 +88,40 @@ def attribute(kind: int, value: bytes) -> bytes:
     return _padded(_ATTRIBUTE_HEADER.pack(len(value) + 4, kind) + value)
 
 
-def packet_message(group: int, attributes: Attributes) -> bytes:
+def packet_message(group: int, attributes: Attributes, family: int = 0) -> bytes:
     """What tells of one packet, by attributes of any kind in any order."""
-    header = _GROUP_HEADER.pack(0, 0, group)
-    body = b"".join(attribute(kind, value) for kind, value in attributes)
-    return message(PACKET_MESSAGE, header + body)
+    return message(PACKET_MESSAGE, packet_body(group, attributes, family))
+
+
+def packet_body(group: int, attributes: Attributes, family: int = 0) -> bytes:
+    """The same without the header of netlink: a packet of LINKTYPE_NFLOG."""
+    header = _GROUP_HEADER.pack(family, 0, group)
+    return header + b"".join(attribute(kind, value) for kind, value in attributes)
+
+
+def vlan(number: int, protocol: int = 0x8100) -> tuple[int, bytes]:
+    """The attribute of a packet with a VLAN tag."""
+    value = attribute(VlanAttribute.NFULA_VLAN_TCI, struct.pack("!H", number))
+    value += attribute(VlanAttribute.NFULA_VLAN_PROTO, struct.pack("!H", protocol))
+    return NLA_F_NESTED | Attribute.NFULA_VLAN, value
+
+
+def ethernet(
+    source: bytes = b"\2\0\0\0\0\1",
+    destination: bytes = b"\2\0\0\0\0\2",
+    ethertype: int = 0x0800,
+) -> bytes:
+    """A header."""
+    return destination + source + struct.pack("!H", ethertype)
+
+
+def hardware(header: bytes, hwtype: int = 1) -> Attributes:
+    """What the kernel says of a packet that came in by a device with such headers."""
+    return [
+        (Attribute.NFULA_HWTYPE, struct.pack("!H", hwtype)),
+        (Attribute.NFULA_HWLEN, struct.pack("!H", len(header))),
+        (Attribute.NFULA_HWHEADER, header),
+    ]
 
 
 def logged(

@@ -40,7 +40,7 @@ class Parsed:
 class Parser:
     """One struct nflog_parser with its groups."""
 
-    def __init__(self, *groups: int) -> None:
+    def __init__(self, *groups: int, linktype: int = 0) -> None:
         # Both owned here, the groups for as long as the parser points to them.
         self._groups = ffi.new("struct nflog_group[]", len(groups))
         for slot, group in zip(self._groups, sorted(groups), strict=True):
@@ -48,6 +48,7 @@ class Parser:
         self._parser = ffi.new("struct nflog_parser *")
         self._parser.groups = self._groups
         self._parser.groups_count = len(groups)
+        self._parser.linktype = linktype
 
     def counts(self) -> dict[str, int]:
         """Those counts that the parser keeps and that are not 0."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.nflog_ffi.datagrams import Attribute, Message, Nfnetlink
+from tests.nflog_ffi.datagrams import Attribute, Message, Nfnetlink, VlanAttribute
 
 ROOT = Path(__file__).parents[2]
-CROSSINGS = ("link_ffi", "linux_ffi", "nflog_ffi", "pcap_ffi")
+CROSSINGS = ("flow_ffi", "link_ffi", "linux_ffi", "nflog_ffi", "pcap_ffi")
 # What cffi makes lies beside what people wrote, and its name starts with a line.
 WRITTEN = [
     source
@@ -58,7 +58,7 @@ def test_every_file_that_is_built_is_compiled_here() -> None:
 
 @needs_compiler
 def test_the_numbers_of_crafted_datagrams_are_the_kernel_headers() -> None:
-    numbers = [*Message, *Nfnetlink, *Attribute]
+    numbers = [*Message, *Nfnetlink, *Attribute, *VlanAttribute]
     asserted = "".join(
         f'_Static_assert({number.name} == {int(number)}, "{number.name}");\n'
         for number in numbers

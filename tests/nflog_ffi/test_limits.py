@@ -25,7 +25,8 @@ def test_the_kernels_message_buffer_has_the_headers_bounds() -> None:
 
 
 def test_the_least_room_is_that_of_the_longest_packet() -> None:
-    room = lib.NFLOG_RECORD_HEADER + limits.SNAPLEN.maximum
+    longest = limits.SNAPLEN.maximum + 3 & ~3
+    room = lib.NFLOG_RECORD_HEADER + lib.NFLOG_METADATA_MAX + longest
     assert room == lib.NFLOG_CAPACITY_MIN
 
 
@@ -58,6 +59,11 @@ def test_an_option_out_of_bounds_is_refused_by_name_before_the_kernel_is_asked(
 def test_a_group_that_cannot_be_is_refused(group: int) -> None:
     with pytest.raises(ValueError, match=f"group is {group}, outside 0 to 65535"):
         NflogSocket([0, group])
+
+
+def test_a_link_type_that_nflog_has_no_form_for_is_refused() -> None:
+    with pytest.raises(ValueError, match="linktype is 113, not one of"):
+        NflogSocket([0], linktype=113)
 
 
 def test_no_group_at_all_is_refused() -> None:

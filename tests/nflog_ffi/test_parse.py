@@ -64,10 +64,10 @@ def test_a_packet_with_an_empty_payload_is_counted_and_makes_no_record() -> None
 
 @pytest.mark.parametrize(
     ("packet", "origlen"),
-    [(ipv4(20)[:19], 19), (ipv6(40)[:39], 39), (b"\x45", 1), (b"\x60", 1)],
+    [(ipv4(20)[:19], 20), (ipv6(41)[:39], 41), (b"\x45", 1), (b"\x60", 1)],
     ids=["IPv4", "IPv6", "one octet of IPv4", "one octet of IPv6"],
 )
-def test_a_packet_cut_within_its_ip_header_is_kept_as_long_as_it_is(
+def test_a_packet_cut_within_its_ip_header_is_as_long_as_what_is_left_of_that_tells(
     packet: bytes, origlen: int
 ) -> None:
     (kept,) = Parser(0).parse(logged(packet)).packets
