@@ -1,12 +1,13 @@
 """The crossing to prctl(2) and capset(2): what a process may no longer do; to srand(3),
-for libraries that draw from rand(3); and to what tcp(7) counts.
+for libraries that draw from rand(3); to what tcp(7) counts; to renameat2(2), and to
+vfork(2) for programs that end with us.
 
 Specification: capabilities(7), prctl(2). Capabilities belong to threads: each call but
 `forbid_dumps` is about the thread that makes it and those that it starts later.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from linux_ffi._linux import ffi, lib
 
@@ -18,7 +19,9 @@ __all__ = [
     "keep_scheduling",
     "may_dump",
     "octets_received",
+    "rename_fresh",
     "seed_random",
+    "spawn",
 ]
 
 
@@ -70,6 +73,38 @@ def octets_received(fds: Sequence[int]) -> list[int]:
     octets = ffi.new("uint64_t[]", len(fds))
     lib.linux_octets_received(ffi.new("int[]", fds), octets, len(fds))
     return list(octets)
+
+
+def rename_fresh(old: str, new: str) -> None:
+    """Renames a file, and overwrites none: FileExistsError."""
+    _check(lib.linux_rename_fresh(os.fsencode(old), os.fsencode(new)))
+
+
+def spawn(
+    path: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    stdin: int,
+    stdout: int,
+) -> int:
+    """Executes a program in a process group of its own and returns its process id; the
+    caller waits for it. stdout: its standard error, too. It inherits no other
+    descriptor, and gets SIGTERM when the thread that calls this ends, however."""
+    texts = [ffi.new("char[]", os.fsencode(text)) for text in arguments]
+    settings = [
+        ffi.new("char[]", os.fsencode(f"{name}={value}"))
+        for name, value in environment.items()
+    ]
+    return _check(
+        lib.linux_spawn(
+            os.fsencode(path),
+            ffi.new("char *[]", [*texts, ffi.NULL]),
+            ffi.new("char *[]", [*settings, ffi.NULL]),
+            stdin,
+            stdout,
+        )
+    )
 
 
 def _check(status: int) -> int:

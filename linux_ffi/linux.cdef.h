@@ -7,5 +7,8 @@ int linux_forbid_new_privileges(void);
 int linux_drop_bounding_set(void);
 int linux_drop_capabilities(void);
 int linux_keep_scheduling(void);
+int linux_rename_fresh(const char *from, const char *to);
+int linux_spawn(const char *path, char **arguments, char **environment, int input,
+                int output);
 void linux_octets_received(const int *fds, uint64_t *octets, size_t count);
 void srand(unsigned int seed);

@@ -1,4 +1,4 @@
-/* What privileges.c and tcp.c offer. Functions return a negative errno where the kernel
+/* What files.c, privileges.c, spawn.c and tcp.c offer. Functions return a negative errno where the kernel
  * refuses, else 0 unless they say otherwise. */
 #ifndef LINUX_FFI_LINUX_H
 #define LINUX_FFI_LINUX_H
@@ -16,6 +16,9 @@ int linux_forbid_new_privileges(void);
 int linux_drop_bounding_set(void);
 int linux_drop_capabilities(void);
 int linux_keep_scheduling(void);
+int linux_rename_fresh(const char *from, const char *to);
+int linux_spawn(const char *path, char **arguments, char **environment, int input,
+                int output);
 void linux_octets_received(const int *fds, uint64_t *octets, size_t count);
 
 #endif
