@@ -1,4 +1,4 @@
-"""Asks a receiver for its ledger, once or again and again."""
+"""Asks a receiver questions, one after the other, each until it is answered."""
 
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from pcap_zmq.formats.inquiry import (
     decode_answer,
     encode_question,
 )
-from pcap_zmq.formats.ledger import State, decode_state
+from pcap_zmq.packet import Octets
 from pcap_zmq.poll import READABLE, WRITABLE, Poller, Stop, Watch
 from pcap_zmq.privileges import harden
 from pcap_zmq.tools.credentials import ClientKeys
@@ -27,8 +27,8 @@ AGAIN_NS = NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
-class StatusConfig:
-    """Which receiver, and how long to wait for its answer."""
+class AskerConfig:
+    """Which receiver, and how long to wait for each answer."""
 
     address: str
     timeout_ns: int = options.ANSWER_NS.default
@@ -39,11 +39,11 @@ class StatusConfig:
         options.ANSWER_NS.check("--timeout (ns)", self.timeout_ns)
 
 
-class Status:
+class Asker:
     """Entered, it connects. Raises ConfigError or TransportError where the address
     cannot be had."""
 
-    def __init__(self, config: StatusConfig) -> None:
+    def __init__(self, config: AskerConfig) -> None:
         config.check()
         sockets.check_endpoint(config.address, bind=False)
         config.keys.check(config.address)
@@ -76,12 +76,12 @@ class Status:
     ) -> None:
         self._open.close()
 
-    def ask(self, stop: Stop) -> State | None:
-        """What the receiver says; None: a signal came first. Raises TransportError
-        where it says nothing in time, WireError where what it says is no answer."""
+    def ask(self, kind: Kind, stop: Stop, details: bytes = b"") -> Octets | None:
+        """The answer's body; None: a signal came first. Raises TransportError where
+        the receiver says nothing in time, WireError where what it says is no answer."""
         deadline_ns = self._clock.now().mono_ns + self._config.timeout_ns
         self._asked += 1
-        question = encode_question(Question(Kind.STATUS, self._asked))
+        question = encode_question(Question(kind, self._asked, details))
         while self._wait(WRITABLE, deadline_ns, stop):
             self._socket.send(question, zmq.NOBLOCK)
             # What was asked is lost with its connection.
@@ -89,8 +89,8 @@ class Status:
             while self._wait(READABLE, again_ns, stop):
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
                 asked, body = decode_answer(frames)
-                if asked.number == self._asked:
-                    return decode_state(body)
+                if asked == Question(kind, self._asked):
+                    return body
         if stop.is_set:
             return None
         why = (
