@@ -21,10 +21,12 @@ from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.errors import TransportError, UnsupportedVersionError, WireError
 from pcap_zmq.formats import inquiry, wire
+from pcap_zmq.formats.clock_offset import describe_offset
 from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.inquiry import Question
 from pcap_zmq.formats.ledger import Line
 from pcap_zmq.formats.receiver_link import ReceiverLink
+from pcap_zmq.formats.runs import Runs
 from pcap_zmq.formats.stream import Identity, Receipt
 from pcap_zmq.formats.wire import MessageType, StreamId
 from pcap_zmq.packet import EncodedBatch, Instant
@@ -192,12 +194,12 @@ class LinkSource:
 
     def settle(self, receipt: object, now: Instant) -> None:
         """The batch is in the output: its sender may forget it."""
-        if isinstance(receipt, Receipt):
+        if isinstance(receipt, Receipt | Runs):
             self._link.written(receipt, now.mono_ns)
 
     def sender_of(self, receipt: object) -> str:
         """Whose batch it is, for people."""
-        if not isinstance(receipt, Receipt):
+        if not isinstance(receipt, Receipt | Runs):
             return ""
         names = {stream.name for stream, _ in receipt.batches()}
         if len(names) > 1:
@@ -206,7 +208,7 @@ class LinkSource:
 
     def blame(self, receipt: object, why: object, now: Instant) -> None:
         """The batch was malformed, which its sender may not do too often."""
-        if isinstance(receipt, Receipt):
+        if isinstance(receipt, Receipt | Runs):
             for stream, _ in receipt.batches():
                 self._link.blame(stream.peer)
                 self._door.blame_peer(stream.peer, why, now)
@@ -311,8 +313,22 @@ class LinkSource:
                 self._waiting.append(announcement)
             if not is_known:
                 logger.info("%s is here", self._link.name_on(taken.peer))
+        elif message.type is MessageType.HEARTBEAT:
+            self._look_at_clock(taken.peer, now)
         elif message.type is MessageType.GOODBYE:
             logger.info("%s has left", self._link.name_on(taken.peer))
+
+    def _look_at_clock(self, peer: bytes, now: Instant) -> None:
+        """Says once when a sender's clock is found wrong, or ours."""
+        clock = self._link.clock_on(peer)
+        if clock is None or not clock.turns_wrong(now):
+            return
+        logger.warning(
+            "%s: its clock is %s off ours: the times of its packets are as wrong; set "
+            "both by NTP",
+            self._link.name_on(peer),
+            describe_offset(clock.offset_ns(now) or 0),
+        )
 
     def _reply_to(
         self, question: Question, identity: Identity, taken: TakenMessage

@@ -20,7 +20,7 @@ from pcap_zmq.errors import (
     NflogUnavailableError,
     PcapZmqError,
 )
-from pcap_zmq.formats import linktype
+from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.policy.tail import TailEstimate
 from pcap_zmq.poll import READABLE, Watch
@@ -64,8 +64,10 @@ def qtimeout_for(batch_age_ns: int) -> int:
 
 
 class NflogSource:
-    """Any number of groups on one socket. Raises NflogError and its kin where the
-    kernel refuses, each saying what to do."""
+    """Any number of groups on one socket, all of one link type: raw, nflog or ethernet.
+
+    snaplen: octets of the packet itself, from layer 3 on. Raises NflogError and its kin
+    where the kernel refuses, each saying what to do."""
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class NflogSource:
         qtimeout_cs: int | None,
         rcvbuf: int,
         counters: SenderCounters,
+        linktype: int = linktypes.RAW,
     ) -> None:
         if qtimeout_cs is None:
             qtimeout_cs = qtimeout_for(batch_age_ns)
@@ -93,10 +96,11 @@ class NflogSource:
                 qthreshold=qthreshold,
                 qtimeout_cs=qtimeout_cs,
                 rcvbuf=rcvbuf,
+                linktype=linktype,
             )
         self.warnings = self._socket.warnings
         self.failure: PcapZmqError | None = None
-        self.linktype = linktype.RAW
+        self.linktype = linktype
         self._capacity = max(batch_bytes, CAPACITY_MIN)
         self._kernel_age_ns = qtimeout_cs * NS_PER_CS
         self._age_ns = max(0, batch_age_ns - self._kernel_age_ns)

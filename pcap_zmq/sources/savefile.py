@@ -7,44 +7,32 @@ pipe or a decompressor. Nothing outside of this file knows of it.
 import errno
 import os
 import queue
-import select
 import stat
 import sys
 import threading
 from collections.abc import Iterable
-from typing import BinaryIO
 
-from isal import isal_zlib
-
-from pcap_ffi import (
-    CAPLEN_MAX,
-    RECORD_HEADER,
-    Ended,
-    Savefile,
-    SavefileFormatError,
-    new_buffer,
-)
+from pcap_ffi import CAPLEN_MAX, RECORD_HEADER, new_buffer
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import (
     ConfigError,
     InputError,
     InputPermissionError,
     PcapZmqError,
-    SavefileError,
 )
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.poll import READABLE, Watch, new_wake
+from pcap_zmq.sources.capture_file import CaptureFile, Ended
 
-GZIP_MAGIC = b"\x1f\x8b"
 READ_AHEAD = 2
-CHUNK = 1 << 18
 
 
 class SavefileSource:
-    """path: a file or FIFO; "-": standard input. Gzip is undone where its magic number
-    says so. fd: what `open_input` has opened of it, owned from here on; None: it is
-    opened here. Raises InputError where it cannot be opened, SavefileError where it
-    holds no savefile; what goes wrong later ends the stream and is in `failure`."""
+    """path: a file or FIFO; "-": standard input. gzip, xz, zstd and lz4 are undone
+    where the first octets say so. fd: what `open_input` has opened of it, owned from
+    here on; None: it is opened here. Raises InputError where it cannot be opened,
+    SavefileError where it holds no savefile; what goes wrong later ends the stream and
+    is in `failure`."""
 
     def __init__(
         self,
@@ -63,9 +51,8 @@ class SavefileSource:
         self._counters = counters
         self._owns_fd = path != "-"
         self._fd = open_input(path) if fd is None else fd
-        self._inflater: _Inflater | None = None
         try:
-            self._file = self._open_savefile()
+            self._file = CaptureFile(self._fd, self._name)
         except BaseException:
             self._close_input()
             raise
@@ -132,7 +119,6 @@ class SavefileSource:
         self._thread.join(timeout=0.2)
         if self._thread.is_alive():
             return
-        self._file.close()
         if not self._is_closed:
             self._is_closed = True
             os.close(self._wake)
@@ -140,26 +126,8 @@ class SavefileSource:
             self._close_input()
 
     def _close_input(self) -> None:
-        if self._inflater is not None:
-            # Its thread finds nobody reading, and ends.
-            os.close(self._inflater.output)
         if self._owns_fd:
             os.close(self._fd)
-
-    def _open_savefile(self) -> Savefile:
-        beginning = _read_some(self._fd, self._name)
-        if not beginning:
-            raise SavefileError(f"{self._name} is empty: it has no savefile header")
-        fd = self._fd
-        if beginning.startswith(GZIP_MAGIC):
-            self._inflater = _Inflater(self._fd, beginning)
-            fd, beginning = self._inflater.output, b""
-        try:
-            return Savefile(fd, beginning)
-        except SavefileFormatError as error:
-            raise SavefileError(
-                f"{self._name} is no pcap or pcapng savefile: {error}"
-            ) from error
 
     def _read_ahead(self) -> None:
         ended: Ended | None = None
@@ -167,21 +135,16 @@ class SavefileSource:
             buffer = new_buffer(self._capacity)
             try:
                 used, count, ended = self._file.read_into(buffer, self._age_ns)
-            except SavefileFormatError as error:
-                self._hand_over(SavefileError(f"{self._name}: {self._why(error)}"))
+            except PcapZmqError as error:
+                self._hand_over(error)
                 return
             if count:
                 records = buffer[:used]
                 if used < self._capacity - self._capacity // 8:
                     # Small batches do not each keep a large buffer occupied.
                     records = memoryview(bytes(records))
-                self._hand_over(Batch(self.linktype, records, count))
-        failure = self._inflater.failure if self._inflater else None
-        self._hand_over(SavefileError(f"{self._name}: {failure}") if failure else None)
-
-    def _why(self, error: SavefileFormatError) -> str:
-        inflater = self._inflater
-        return (inflater.failure if inflater else None) or str(error)
+                self._hand_over(Batch(self._file.linktype, records, count))
+        self._hand_over(None)
 
     def _hand_over(self, item: Batch | PcapZmqError | None) -> None:
         # First the octet: whoever finds the item finds an octet for it to read.
@@ -192,44 +155,6 @@ class SavefileSource:
             except queue.Full:
                 continue
             return
-
-
-class _Inflater:
-    """A thread that undoes gzip, from one descriptor into a pipe."""
-
-    def __init__(self, fd: int, beginning: bytes) -> None:
-        self.failure: str | None = None
-        """Before the end of the output, if ever."""
-        # Its own: a number that is given back may mean another file the next moment.
-        source = os.dup(fd)
-        self.output, self._input = os.pipe()
-        threading.Thread(
-            target=self._inflate, args=(source, beginning), daemon=True
-        ).start()
-
-    def _inflate(self, source: int, chunk: bytes) -> None:
-        with os.fdopen(self._input, "wb", buffering=0) as out:
-            try:
-                self._copy(source, chunk, out)
-            except isal_zlib.error as error:  # type: ignore[misc]  # typed as an instance
-                self.failure = f"gzip: {error}"
-            except OSError as error:
-                self.failure = f"gzip: {error.strerror}"
-            finally:
-                os.close(source)
-
-    def _copy(self, source: int, chunk: bytes, out: BinaryIO) -> None:
-        stream = isal_zlib.decompressobj(wbits=31)
-        while chunk:
-            if stream.eof:
-                # Gzip files may be several ones, back to back.
-                stream = isal_zlib.decompressobj(wbits=31)
-            # In steps: a small file may hold very much.
-            out.write(stream.decompress(chunk, CHUNK))
-            rest = stream.unused_data or stream.unconsumed_tail
-            chunk = rest or _read(source)
-        if not stream.eof:
-            self.failure = "the gzip data end in the middle"
 
 
 def open_input(path: str) -> int:
@@ -249,26 +174,3 @@ def open_input(path: str) -> int:
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}") from error
     return fd
-
-
-def _read(fd: int) -> bytes:
-    """Waits also where whoever shares a pipe with us has made it non-blocking."""
-    while True:
-        try:
-            return os.read(fd, CHUNK)
-        except BlockingIOError:
-            select.select([fd], [], [])
-
-
-def _read_some(fd: int, name: str) -> bytes:
-    """The first octets, enough to tell what they are."""
-    beginning = b""
-    try:
-        while len(beginning) < len(GZIP_MAGIC):
-            chunk = _read(fd)
-            if not chunk:
-                break
-            beginning += chunk
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}") from error
-    return beginning

@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import lz4.frame
 import pytest
+import zstandard
 
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import InputError, InputPermissionError, SavefileError
@@ -122,8 +125,17 @@ class TestRead:
         assert (outcome.records, outcome.failure) == (packed(RECORDS), None)
         assert counters.received == len(RECORDS)
 
-    def test_is_a_gzip_file(self, tmp_path: Path) -> None:
-        outcome = read_all(write(tmp_path, gzip.compress(pcap(MANY))))
+    @pytest.mark.parametrize(
+        "compress",
+        [
+            gzip.compress,
+            lzma.compress,
+            zstandard.ZstdCompressor().compress,
+            lz4.frame.compress,
+        ],
+    )
+    def test_is_a_compressed_file(self, compress: Any, tmp_path: Path) -> None:
+        outcome = read_all(write(tmp_path, compress(pcap(MANY))))
         assert (outcome.records, outcome.failure) == (packed(MANY), None)
 
     def test_is_a_gzip_file_of_several_members(self, tmp_path: Path) -> None:
@@ -196,7 +208,7 @@ class TestTornEnd:
         outcome = read_all(path)
         assert outcome.records == packed(MANY[:-1])
         assert isinstance(outcome.failure, SavefileError)
-        assert str(outcome.failure).startswith(f"{path}: truncated")
+        assert str(outcome.failure).startswith(f"{path}: it ends in the middle of what")
 
     def test_of_gzip_data_comes_after_the_packets_before_it(
         self, tmp_path: Path

@@ -1,12 +1,9 @@
 """Savefiles of every kind come out as packet records, and what is none says so."""
 
-import array
 import contextlib
-import fcntl
 import os
 import struct
 import subprocess
-import termios
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,14 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcap_ffi import (
-    Ended,
-    Savefile,
-    SavefileFormatError,
-    count_records,
-    new_buffer,
-)
-from testbed.waiting import wait_until
+from pcap_ffi import count_records, new_buffer
+from pcap_zmq.errors import InputError, SavefileError
+from pcap_zmq.sources.capture_file import CaptureFile, Ended
 from tests.pcap_ffi.savefiles import NS_PER_S, RECORDS, Record, packed, pcap, pcapng
 from tests.support.properties import thorough
 
@@ -34,31 +26,26 @@ MICROSECONDS = [
     replace(record, nanoseconds=record.nanoseconds // 1000 * 1000) for record in RECORDS
 ]
 
-Opener = Callable[[bytes], Savefile]
+Opener = Callable[[bytes], CaptureFile]
 
 
 @pytest.fixture
 def open_octets(tmp_path: Path) -> Iterator[Opener]:
     """Opens octets as a file; closes whatever it opened."""
-    opened: list[tuple[int, Savefile]] = []
     fds: list[int] = []
 
-    def open_file(octets: bytes) -> Savefile:
+    def open_file(octets: bytes) -> CaptureFile:
         path = tmp_path / f"{len(fds)}.pcap"
         path.write_bytes(octets)
         fds.append(os.open(path, os.O_RDONLY))
-        file = Savefile(fds[-1])
-        opened.append((fds[-1], file))
-        return file
+        return CaptureFile(fds[-1], "it")
 
     yield open_file
-    for _, file in opened:
-        file.close()
     for fd in fds:
         os.close(fd)
 
 
-def read_all(file: Savefile, capacity: int = ROOMY) -> bytes:
+def read_all(file: CaptureFile, capacity: int = ROOMY) -> bytes:
     """Everything, in as many reads as it takes."""
     octets, ended = b"", None
     while ended is not Ended.END:
@@ -76,32 +63,32 @@ class TestNoSavefile:
         ids=["empty", "one octet", "text", "zeros"],
     )
     def test_is_refused_when_opened(self, octets: bytes, open_octets: Opener) -> None:
-        with pytest.raises(SavefileFormatError):
+        with pytest.raises(SavefileError):
             open_octets(octets)
 
     @pytest.mark.parametrize("length", range(24))
     def test_is_a_file_header_cut_short(self, length: int, open_octets: Opener) -> None:
-        with pytest.raises(SavefileFormatError):
+        with pytest.raises(SavefileError):
             open_octets(pcap([])[:length])
 
     @pytest.mark.parametrize("length", range(28))
     def test_is_a_section_header_cut_short(
         self, length: int, open_octets: Opener
     ) -> None:
-        with pytest.raises(SavefileFormatError):
+        with pytest.raises(SavefileError):
             open_octets(pcapng([])[:length])
 
     def test_is_a_version_that_nobody_has_defined(self, open_octets: Opener) -> None:
         octets = bytearray(pcap(RECORDS))
         octets[4] = 99
-        with pytest.raises(SavefileFormatError, match="version"):
+        with pytest.raises(SavefileError, match="version"):
             open_octets(bytes(octets))
 
     def test_is_a_folder(self, tmp_path: Path) -> None:
         fd = os.open(tmp_path, os.O_RDONLY)
         try:
-            with pytest.raises(SavefileFormatError, match="directory"):
-                Savefile(fd)
+            with pytest.raises(InputError, match="it cannot be read: Is a directory"):
+                CaptureFile(fd, "it")
         finally:
             os.close(fd)
 
@@ -125,7 +112,9 @@ class TestTornEnd:
             assert file.read_into(buffer, AGE_NS) == (0, 0, Ended.END)
         else:
             for _ in range(2):
-                with pytest.raises(SavefileFormatError, match="truncated"):
+                with pytest.raises(
+                    SavefileError, match="it ends in the middle of what"
+                ):
                     file.read_into(buffer, AGE_NS)
 
     def test_of_a_pcapng_file_comes_after_the_packets_before_it(
@@ -136,7 +125,7 @@ class TestTornEnd:
         used, count, _ = file.read_into(buffer, AGE_NS)
         assert (bytes(buffer[:used]), count) == (packed(RECORDS[:2]), 2)
         for _ in range(2):
-            with pytest.raises(SavefileFormatError):
+            with pytest.raises(SavefileError):
                 file.read_into(buffer, AGE_NS)
 
     def test_is_told_apart_from_a_length_that_cannot_be(
@@ -147,7 +136,7 @@ class TestTornEnd:
         file = open_octets(bytes(octets))
         buffer = new_buffer(ROOMY)
         assert file.read_into(buffer, AGE_NS)[1] == 1
-        with pytest.raises(SavefileFormatError, match="2147483647"):
+        with pytest.raises(SavefileError, match="2147483647"):
             file.read_into(buffer, AGE_NS)
 
 
@@ -222,7 +211,7 @@ class TestPcapng:
         subprocess.run(["mergecap", "-w", merged, *parts], check=True, timeout=30)
         assert read_all(open_octets(merged.read_bytes())) == packed(RECORDS[:2])
 
-    def test_a_second_link_type_ends_the_file_with_an_error(
+    def test_packets_of_another_link_type_are_a_read_of_their_own(
         self, tmp_path: Path, open_octets: Opener
     ) -> None:
         parts = [tmp_path / "a.pcap", tmp_path / "b.pcap"]
@@ -230,9 +219,40 @@ class TestPcapng:
         parts[1].write_bytes(pcap(RECORDS[1:2], linktype=1))
         merged = tmp_path / "merged"
         subprocess.run(["mergecap", "-w", merged, *parts], check=True, timeout=30)
-        file = open_octets(merged.read_bytes())
-        with pytest.raises(SavefileFormatError, match="type"):
-            read_all(file)
+        file, buffer = open_octets(merged.read_bytes()), new_buffer(ROOMY)
+        assert file.read_into(buffer, AGE_NS)[1:] == (1, Ended.FULL)
+        assert file.linktype == 101
+        used, count, ended = file.read_into(buffer, AGE_NS)
+        assert (file.linktype, count, ended) == (1, 1, Ended.END)
+        assert bytes(buffer[:used]) == packed(RECORDS[1:2])
+
+    @pytest.mark.parametrize("orders", ["<>", "><"])
+    def test_a_section_has_a_byte_order_and_interfaces_of_its_own(
+        self, orders: str, open_octets: Opener
+    ) -> None:
+        octets = pcapng(RECORDS[:1], order=orders[0], resolution=6)
+        octets += pcapng(RECORDS[1:], order=orders[1])
+        expected = packed(MICROSECONDS[:1]) + packed(RECORDS[1:])
+        assert read_all(open_octets(octets)) == expected
+
+    def test_a_block_that_nobody_knows_is_passed_over_however_long(
+        self, open_octets: Opener
+    ) -> None:
+        length = struct.pack("<I", 12 + (3 << 20))
+        block = b"\xad\x0b\0\0" + length + bytes(3 << 20) + length
+        section, rest = pcapng(RECORDS)[:28], pcapng(RECORDS)[28:]
+        assert read_all(open_octets(section + block + rest)) == packed(RECORDS)
+        with pytest.raises(SavefileError, match="ends in the middle"):
+            read_all(open_octets(pcapng(RECORDS) + block[:-1]))
+
+    def test_a_packet_of_an_interface_that_is_not_there_is_an_error_with_its_place(
+        self, open_octets: Opener
+    ) -> None:
+        octets = bytearray(pcapng(RECORDS[:1]))
+        place = len(pcapng([]))
+        octets[place + 8] = 7
+        with pytest.raises(SavefileError, match=f"interface 7, .*at octet {place}"):
+            read_all(open_octets(bytes(octets)))
 
 
 class TestLinktype:
@@ -268,7 +288,7 @@ class TestFullBuffer:
         file = open_octets(pcap(RECORDS[:2]))
         buffer = new_buffer(16 + 60)
         assert file.read_into(buffer, AGE_NS) == (76, 1, Ended.FULL)
-        with pytest.raises(SavefileFormatError, match="longer than 76 octets"):
+        with pytest.raises(SavefileError, match="longer than 76 octets"):
             file.read_into(buffer, AGE_NS)
 
     def test_octets_beyond_what_was_used_are_not_written(
@@ -287,7 +307,7 @@ class TestFullBuffer:
             [Record(0, 0, 300_000, bytes(300_000))], linktype=231, snaplen=1 << 20
         )
         file = open_octets(octets)
-        with pytest.raises(SavefileFormatError):
+        with pytest.raises(SavefileError):
             read_all(file, 1 << 20)
 
 
@@ -304,32 +324,28 @@ class TestPipe:
     ) -> None:
         reading, writing = pipe
         os.write(writing, pcap(RECORDS[:1]))
-        with Savefile(reading) as file:
-            buffer = new_buffer(ROOMY)
-            assert file.read_into(buffer, AGE_NS) == (76, 1, Ended.WAITS)
-            os.write(writing, packed(RECORDS[1:2]))
-            used, count, ended = file.read_into(buffer, AGE_NS)
-            assert (count, ended) == (1, Ended.WAITS)
-            assert bytes(buffer[:used]) == packed(RECORDS[1:2])
-            os.close(writing)
-            assert file.read_into(buffer, AGE_NS) == (0, 0, Ended.END)
+        file, buffer = CaptureFile(reading, "it"), new_buffer(ROOMY)
+        assert file.read_into(buffer, AGE_NS) == (76, 1, Ended.WAITS)
+        os.write(writing, packed(RECORDS[1:2]))
+        used, count, ended = file.read_into(buffer, AGE_NS)
+        assert (count, ended) == (1, Ended.WAITS)
+        assert bytes(buffer[:used]) == packed(RECORDS[1:2])
+        os.close(writing)
+        assert file.read_into(buffer, AGE_NS) == (0, 0, Ended.END)
 
-    def test_a_packet_that_has_begun_is_waited_for(self, pipe: tuple[int, int]) -> None:
+    def test_a_packet_that_has_begun_does_not_hold_up_the_one_before_it(
+        self, pipe: tuple[int, int]
+    ) -> None:
         reading, writing = pipe
         octets = packed(RECORDS[:2])
         os.write(writing, pcap([]) + octets[:100])
-        with Savefile(reading) as file, memoryview(bytearray(ROOMY)) as buffer:
-            results: list[tuple[int, int, Ended]] = []
-            thread = threading.Thread(
-                target=lambda: results.append(file.read_into(buffer, AGE_NS))
-            )
-            thread.start()
-            wait_until(lambda: not octets_in(reading), 10, "the half packet to be read")
-            os.write(writing, octets[100:])
-            thread.join(timeout=10)
-            os.close(writing)
-            assert results == [(len(octets), 2, Ended.WAITS)]
-            assert bytes(buffer[: len(octets)]) == octets
+        file, buffer = CaptureFile(reading, "it"), new_buffer(ROOMY)
+        assert file.read_into(buffer, AGE_NS) == (76, 1, Ended.WAITS)
+        os.write(writing, octets[100:])
+        used, count, ended = file.read_into(buffer, AGE_NS)
+        assert (count, ended) == (1, Ended.WAITS)
+        assert bytes(buffer[:used]) == octets[76:]
+        os.close(writing)
 
     def test_octets_that_come_one_by_one_make_the_same_packets(
         self, pipe: tuple[int, int]
@@ -343,8 +359,7 @@ class TestPipe:
 
         thread = threading.Thread(target=trickle)
         thread.start()
-        with Savefile(reading) as file:
-            octets = read_all(file)
+        octets = read_all(CaptureFile(reading, "it"))
         thread.join(timeout=10)
         assert octets == packed(RECORDS)
 
@@ -356,8 +371,7 @@ class TestPipe:
         results: list[bytes] = []
 
         def read() -> None:
-            with Savefile(reading) as file:
-                results.append(read_all(file))
+            results.append(read_all(CaptureFile(reading, "it")))
 
         thread = threading.Thread(target=read)
         thread.start()
@@ -366,36 +380,6 @@ class TestPipe:
         os.close(writing)
         thread.join(timeout=10)
         assert results == [packed(RECORDS)]
-
-    def test_a_beginning_that_was_read_already_counts(
-        self, pipe: tuple[int, int]
-    ) -> None:
-        reading, writing = pipe
-        octets = pcap(RECORDS)
-        os.write(writing, octets[50:])
-        os.close(writing)
-        with Savefile(reading, octets[:50]) as file:
-            assert read_all(file) == packed(RECORDS)
-
-
-def test_a_beginning_longer_than_is_kept_is_refused() -> None:
-    with pytest.raises(ValueError, match="a beginning of"):
-        Savefile(0, bytes(Savefile.BEGINNING_MAX + 1))
-
-
-def test_a_closed_savefile_is_not_read(open_octets: Opener) -> None:
-    file = open_octets(pcap(RECORDS))
-    file.close()
-    file.close()
-    with pytest.raises(ValueError, match="closed"):
-        file.read_into(new_buffer(ROOMY), AGE_NS)
-
-
-def octets_in(pipe: int) -> int:
-    """How many octets wait in a pipe."""
-    waiting = array.array("i", [0])
-    fcntl.ioctl(pipe, termios.FIONREAD, waiting)
-    return waiting[0]
 
 
 HEADERS = (pcap([]), pcap([], order=">", nanoseconds=False), pcapng([]))
@@ -415,8 +399,8 @@ def test_any_octets_after_a_header_are_packets_until_they_are_none(
     try:
         os.write(fd, octets)
         os.lseek(fd, 0, os.SEEK_SET)
-        with Savefile(fd) as file, contextlib.suppress(SavefileFormatError):
+        with contextlib.suppress(SavefileError):
             # It looks at what it reads, and what is read is in the file.
-            assert len(read_all(file)) <= len(octets)
+            assert len(read_all(CaptureFile(fd, "it"))) <= len(octets)
     finally:
         os.close(fd)

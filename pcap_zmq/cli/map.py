@@ -1,0 +1,180 @@
+"""The command pcap-zmq map: what is in many capture files."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pcap_zmq import options
+from pcap_zmq.cli import exits
+from pcap_zmq.cli.command import is_rehearsal, tool_command
+from pcap_zmq.cli.options import number, quantity_option
+from pcap_zmq.errors import PcapZmqError
+from pcap_zmq.formats.quantity import describe_size
+from pcap_zmq.units import NS_PER_MS, NS_PER_S
+
+if TYPE_CHECKING:
+    from pcap_zmq.formats.capture_index import Entry
+    from pcap_zmq.tools.map import Map
+
+FORMATS = ("table", "json", "csv", "gophercap")
+_PATH = click.Path(path_type=Path)
+
+_HEAD = (
+    "FILE",
+    "LINK TYPES",
+    "PACKETS",
+    "OCTETS",
+    "BEGINS",
+    "SECONDS",
+    "PACKETS/S",
+    "MOST",
+    "TRUNCATED",
+    "BACKWARDS",
+)
+_TEXT_COLUMNS = 2
+
+
+@tool_command("map")
+@click.argument("paths", nargs=-1)
+@quantity_option(
+    "--workers",
+    number(options.WORKERS),
+    "Files that are looked through at a time; one a processor without it.",
+    default=None,
+)
+@click.option(
+    "--index",
+    type=_PATH,
+    metavar="FILE",
+    help="Keep what is known here, and look only through what has changed since.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
+@click.option(
+    "--plot", type=_PATH, metavar="FILE", help="Draw the files on an axis of time."
+)
+@click.option(
+    "--output", "-o", type=_PATH, metavar="FILE", help="Write there, when it is whole."
+)
+def map_command(
+    paths: tuple[str, ...],
+    workers: int | None,
+    index: Path | None,
+    style: str,
+    plot: Path | None,
+    output: Path | None,
+) -> None:
+    """Say what is in capture files: packets, times, rates, link types, and where one
+    breaks.
+
+    PATHS are files, folders and patterns; pcap or pcapng, plain or compressed by gzip,
+    xz, zstd or lz4, also within tar archives. Exit codes: 0 done, 1 some files are
+    broken, 2 usage, 3 permission.
+    """
+    # Here, so that --help loads nothing of it.
+    from pcap_zmq.tools.map import Map, MapConfig
+
+    try:
+        mapping = Map(MapConfig(paths, workers, index))
+        if is_rehearsal(click.get_current_context()):
+            return
+        entries = _run(mapping)
+        text = _render(entries, style)
+        if plot is not None:
+            from pcap_zmq.tools.map_plot import plot as draw
+
+            draw(entries, plot)
+        if output is None:
+            click.echo(text, nl=False)
+        else:
+            from pcap_zmq.tools.whole_file import write_whole
+
+            write_whole(output, text.encode())
+    except PcapZmqError as error:
+        raise exits.Refused(error) from error
+    broken = [entry for entry in entries if entry.broken_why]
+    for entry in broken:
+        click.echo(f"{entry.path}: {entry.broken_why}", err=True)
+    sys.exit(exits.FAILED if broken else exits.DONE)
+
+
+def _run(mapping: "Map") -> "list[Entry]":
+    """With a bar on a terminal, once it takes a second."""
+    if not sys.stderr.isatty():
+        return mapping.run()
+    bar = None
+
+    def advanced(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = click.progressbar(
+                length=total, label="looking through", file=sys.stderr
+            )
+            bar.render_progress()
+        bar.update(done - bar.pos)
+
+    try:
+        return mapping.run(advanced)
+    finally:
+        if bar is not None:
+            bar.render_finish()
+
+
+def _render(entries: "Sequence[Entry]", style: str) -> str:
+    from pcap_zmq.clock import utc_ns_text
+    from pcap_zmq.formats import capture_index
+
+    match style:
+        case "json":
+            return capture_index.encode_index(entries)
+        case "csv":
+            return capture_index.encode_csv(entries)
+        case "gophercap":
+            return capture_index.encode_gophercap(entries, utc_ns_text)
+        case _:
+            return _table([_HEAD, *map(_row, entries)])
+
+
+def _row(entry: "Entry") -> tuple[str, ...]:
+    from pcap_zmq.clock import utc_text
+    from pcap_zmq.formats.linktype import describe
+
+    begins = utc_text(entry.first_ns // NS_PER_MS) if entry.packets else "-"
+    return (
+        _printable(entry.path),
+        " ".join(map(describe, entry.linktypes)) or "-",
+        str(entry.packets),
+        describe_size(entry.octets),
+        begins,
+        f"{entry.duration_ns / NS_PER_S:.3f}",
+        f"{entry.packets_per_s:.1f}",
+        f"{entry.most_packets_per_s:.1f}",
+        str(entry.truncated),
+        str(entry.backwards),
+    )
+
+
+def _printable(name: str) -> str:
+    """Names stand on the terminal and do not steer it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if place < _TEXT_COLUMNS else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,184 @@
+"""One capture file, plain or compressed, from a descriptor: a file, a pipe, a socket.
+
+Waits for what it reads, so it belongs into a thread or a process of its own.
+"""
+
+import enum
+import os
+import select
+from collections.abc import Iterator
+
+from pcap_ffi import Capture, CaptureError, Paused
+from pcap_zmq.clock import NS_PER_MS, SystemClock
+from pcap_zmq.errors import FormatError, InputError, SavefileError
+from pcap_zmq.formats.compressed import MAGIC_MAX, Undo, kind_of
+
+CHUNK = 1 << 20
+"""Octets that are read at once, at most."""
+
+_NO_ROOM = memoryview(bytearray())
+
+
+class Ended(enum.Enum):
+    """Why a read came back."""
+
+    FULL = "full"
+    """The buffer is, or packets of another link type follow; another read goes on."""
+    WAITS = "waits"
+    """The stream has nothing more at the moment."""
+    END = "end"
+    """There is nothing more at all."""
+
+
+class _TornError(Exception):
+    """The file ends, or its compression does, where it should not."""
+
+
+class CaptureFile:
+    """Reads from a descriptor, which stays the caller's. name: for people. Raises
+    InputError where it cannot be read, SavefileError where it holds no capture."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self._name = name
+        self._clock = SystemClock()
+        self._capture = Capture()
+        self._octets = memoryview(b"")
+        self._undo: Undo | None = None
+        self._pieces: Iterator[bytes] = iter(())
+        self._is_at_end = False
+        self._failure: SavefileError | None = None
+        self._begin()
+
+    @property
+    def linktype(self) -> int:
+        """Of the packets that were read last; before the first, of the first
+        interface."""
+        linktype = self._capture.linktype
+        if linktype is None:
+            raise AssertionError("asked before anything was read")
+        return linktype
+
+    def read_into(self, buffer: memoryview, age_ns: int) -> tuple[int, int, Ended]:
+        """Fills `buffer` with records of one link type: octets used, packets, and why
+        it came back.
+
+        Waits as long as it takes for the first packet, then at most `age_ns` in all for
+        further ones. Raises SavefileError at octets that are no packet, and InputError;
+        what came before them must have been read by then, so a failing read that has
+        some returns those, and the next one raises.
+        """
+        used = count = 0
+        until_ns: int | None = None
+        while True:
+            try:
+                taken, octets, packets, paused = self._read(buffer[used:], count > 0)
+                self._octets = self._octets[taken:]
+                used += octets
+                count += packets
+                if paused is Paused.BROKEN:
+                    if count:
+                        return used, count, Ended.WAITS
+                    continue
+                if paused is not Paused.WANTS:
+                    if not count:
+                        raise self._failed(f"a packet longer than {len(buffer)} octets")
+                    return used, count, Ended.FULL
+                if count and until_ns is None:
+                    until_ns = self._clock.now().mono_ns + age_ns
+                if not self._has_more(until_ns):
+                    return used, count, Ended.END if self._is_at_end else Ended.WAITS
+            except _TornError as error:
+                failure = self._failed(error)
+                if not count:
+                    raise failure from error
+                return used, count, Ended.WAITS
+            except (InputError, SavefileError):
+                if not count:
+                    raise
+                return used, count, Ended.WAITS
+
+    def _begin(self) -> None:
+        """Up to the first link type."""
+        beginning = b""
+        while len(beginning) < MAGIC_MAX and (chunk := self._read_chunk(None)):
+            beginning += chunk
+        if not beginning:
+            raise SavefileError(f"{self._name} is empty: it has no savefile header")
+        kind = kind_of(beginning)
+        self._undo = None if kind is None else Undo(kind)
+        self._pieces = self._undone(beginning)
+        while self._capture.linktype is None:
+            try:
+                if not self._has_more(None):
+                    raise CaptureError("it ends", self._capture.at)
+                # No room for a packet: only what comes before the first one.
+                taken, _, _, _ = self._capture.read(self._octets, _NO_ROOM)
+            except (CaptureError, _TornError) as error:
+                raise SavefileError(
+                    f"{self._name} is no pcap or pcapng savefile: {error}"
+                ) from error
+            self._octets = self._octets[taken:]
+
+    def _read(self, buffer: memoryview, goes_on: bool) -> tuple[int, int, int, Paused]:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._capture.read(self._octets, buffer, goes_on=goes_on)
+        except CaptureError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, why: object) -> SavefileError:
+        """What is wrong stays wrong."""
+        self._failure = SavefileError(f"{self._name}: {why}")
+        return self._failure
+
+    def _has_more(self, until_ns: int | None) -> bool:
+        """Whether there is more to look at; False at the end, or when it takes longer.
+        Raises _TornError where it ends in the middle of something."""
+        while True:
+            try:
+                piece = next((piece for piece in self._pieces if piece), None)
+            except FormatError as error:
+                raise _TornError(str(error)) from error
+            if piece is not None:
+                self._octets = memoryview(bytes(self._octets) + piece)
+                return True
+            if self._is_at_end:
+                self._check_end()
+                return False
+            chunk = self._read_chunk(until_ns)
+            if chunk is None:
+                return False
+            self._is_at_end = not chunk
+            self._pieces = self._undone(chunk)
+
+    def _undone(self, chunk: bytes) -> Iterator[bytes]:
+        return iter((chunk,)) if self._undo is None else self._undo.feed(chunk)
+
+    def _check_end(self) -> None:
+        if self._undo is not None and not self._undo.is_whole:
+            raise _TornError(f"the {self._undo.name} data end in the middle")
+        if self._octets or self._capture.is_torn:
+            at = self._capture.at
+            raise _TornError(f"it ends in the middle of what begins at octet {at:,}")
+
+    def _read_chunk(self, until_ns: int | None) -> bytes | None:
+        """Waits for more; None: it takes longer than until then."""
+        timeout_ms = None
+        if until_ns is not None:
+            left_ns = until_ns - self._clock.now().mono_ns
+            timeout_ms = max(0, -(-left_ns // NS_PER_MS))
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        try:
+            if not poll.poll(timeout_ms):
+                return None
+            return os.read(self._fd, CHUNK)
+        except BlockingIOError:
+            # Whoever shares a pipe with us has made it non-blocking, and was faster.
+            return self._read_chunk(until_ns)
+        except OSError as error:
+            raise InputError(
+                f"{self._name} cannot be read: {error.strerror}"
+            ) from error

@@ -1,0 +1,31 @@
+"""Writes a file that is there under its name only when it is whole."""
+
+import os
+from pathlib import Path
+
+from pcap_zmq.errors import OutputError, OutputPermissionError
+
+
+def part_of(path: Path) -> Path:
+    """What it is called until then."""
+    return path.with_name(f".{path.name}.part")
+
+
+def write_whole(path: Path, octets: bytes) -> None:
+    """Replaces what is there. Raises OutputError and OutputPermissionError."""
+    part = part_of(path)
+    try:
+        try:
+            with part.open("wb") as file:
+                file.write(octets)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except PermissionError as error:
+        raise OutputPermissionError(
+            f"{path} may not be written: {error.strerror}"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
