@@ -9,14 +9,16 @@ JOBS ?= 1
 VENV := .venv
 RUN := $(VENV)/bin
 # Everything that an editable install does not pick up by itself.
-BUILT_FROM := pyproject.toml setup.py $(filter-out %/_link.c %/_linux.c %/_nflog.c %/_pcap.c, \
-	$(wildcard link_ffi/*.c link_ffi/*.h link_ffi/_build.py \
+BUILT_FROM := pyproject.toml setup.py $(filter-out \
+	%/_flow.c %/_link.c %/_linux.c %/_nflog.c %/_pcap.c, \
+	$(wildcard flow_ffi/*.c flow_ffi/*.h flow_ffi/_build.py \
+	link_ffi/*.c link_ffi/*.h link_ffi/_build.py \
 	linux_ffi/*.c linux_ffi/*.h linux_ffi/_build.py \
 	nflog_ffi/*.c nflog_ffi/*.h nflog_ffi/_build.py \
 	pcap_ffi/*.c pcap_ffi/*.h pcap_ffi/_build.py))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types suite booted fuzz bench bench-check soak venv clean system-packages
+.PHONY: help demo test lint types suite booted fuzz bench fidelity bench-check shedding soak venv clean system-packages
 
 help: ## Show these lines
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -45,6 +47,10 @@ fuzz: $(VENV)/.installed ## Fuzz every parser, MINUTES=10 each; FUZZ= says which
 	    $(RUN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	$(RUN)/python -m tests.fuzz --minutes $(MINUTES) --jobs $(JOBS) $(FUZZ)
 
+shedding: $(VENV)/.installed ## What an IDS finds in too much traffic; CAPTURES= says where captures are
+	@PYTHON='$(PYTHON)' sh scripts/system-packages --with suricata
+	$(RUN)/python -m bench.shedding $(if $(CAPTURES),--captures '$(CAPTURES)') $(SHEDDING_ARGS)
+
 soak: $(VENV)/.installed ## Faults in random order at load; SOAK_MINUTES=30, SOAK_SEED=, SOAK_RATE=
 	$(RUN)/python -m tests.faults.soak
 
@@ -54,6 +60,10 @@ bench: $(VENV)/.installed ## The benchmarks; BENCH_ARGS= says which
 	    $(RUN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(RUN)/python -m bench $(BENCH_ARGS)
 
+fidelity: $(VENV)/.installed ## Suricata behind the pipe against Suricata on the captures; PCAPS=folder
+	@PYTHON='$(PYTHON)' sh scripts/system-packages --with suricata
+	$(RUN)/python -m fidelity $(PCAPS)
+
 bench-check: $(VENV)/.installed ## Instructions per packet against those kept; ACCEPT=1 keeps new ones
 	$(RUN)/python -m bench.instructions $(if $(ACCEPT),--accept)
 
@@ -61,6 +71,7 @@ venv: $(VENV)/.installed ## Only build what the others need
 
 clean: ## Remove all that was built, the virtual environment too
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f flow_ffi/*.so flow_ffi/*.o flow_ffi/_flow.c
 	rm -f link_ffi/*.so link_ffi/*.o link_ffi/_link.c
 	rm -f linux_ffi/*.so linux_ffi/*.o linux_ffi/_linux.c
 	rm -f nflog_ffi/*.so nflog_ffi/*.o nflog_ffi/_nflog.c
@@ -78,6 +89,6 @@ $(VENV)/.installed: $(BUILT_FROM) | system-packages
 	    "make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 	@# Else setuptools sees no reason to build again when only a header is new.
-	@rm -f link_ffi/*.so linux_ffi/*.so nflog_ffi/*.so pcap_ffi/*.so
+	@rm -f flow_ffi/*.so link_ffi/*.so linux_ffi/*.so nflog_ffi/*.so pcap_ffi/*.so
 	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
 	@touch $@

@@ -10,6 +10,7 @@ crossings = [
     "pcap_ffi/_build.py:ffi",
     "linux_ffi/_build.py:ffi",
     "link_ffi/_build.py:ffi",
+    "flow_ffi/_build.py:ffi",
 ]
 if os.environ.get("PCAP_ZMQ_NFLOG", "1") != "0":
     crossings.append("nflog_ffi/_build.py:ffi")

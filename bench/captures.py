@@ -7,10 +7,12 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcap_ffi import CAPLEN_MAX, Ended, Savefile, SavefileFormatError
+from pcap_ffi import CAPLEN_MAX
+from pcap_zmq.errors import SavefileError
 from pcap_zmq.formats import linktype
 from pcap_zmq.formats.savefile import encode_file_header, encode_packet, iter_packets
 from pcap_zmq.packet import Packet
+from pcap_zmq.sources.capture_file import CaptureFile, Ended
 from testbed.traffic import LINE
 
 if TYPE_CHECKING:
@@ -55,31 +57,38 @@ def prepare(captures: Sequence[Path], directory: Path) -> Path:
     return prepared
 
 
+def packets_of(path: Path) -> Iterator[tuple[int, Packet]]:
+    """The packets of one savefile, each with its link type. Raises SavefileError."""
+    buffer = memoryview(bytearray(READ_BYTES + CAPLEN_MAX))
+    with path.open("rb") as file:
+        capture = CaptureFile(file.fileno(), str(path))
+        ended = Ended.FULL
+        while ended is not Ended.END:
+            used, _, ended = capture.read_into(buffer, 0)
+            for packet in iter_packets(buffer[:used]):
+                yield capture.linktype, packet
+
+
 def ipv4_packets(path: Path) -> Iterator[bytes]:
     """The IPv4 packets of one savefile, without the headers of its link; RuntimeError
     where it is none, or of a link type that is not read here."""
     try:
         yield from _ipv4_packets(path)
-    except SavefileFormatError as error:
-        raise RuntimeError(f"{path}: {error}") from error
+    except SavefileError as error:
+        raise RuntimeError(str(error)) from error
 
 
 def _ipv4_packets(path: Path) -> Iterator[bytes]:
-    buffer = memoryview(bytearray(READ_BYTES + CAPLEN_MAX))
-    with path.open("rb") as file, Savefile(file.fileno()) as savefile:
-        offset = _OFFSETS.get(savefile.linktype)
+    for link, packet in packets_of(path):
+        offset = _OFFSETS.get(link)
         if offset is None:
             raise RuntimeError(
-                f"{path}: link type {linktype.describe(savefile.linktype)} is not one "
-                "that the benchmark reads (ethernet, linux_sll, raw)"
+                f"{path}: link type {linktype.describe(link)} is not one that the "
+                "benchmark reads (ethernet, linux_sll, raw)"
             )
-        ended = Ended.FULL
-        while ended is not Ended.END:
-            used, _, ended = savefile.read_into(buffer, 0)
-            for packet in iter_packets(buffer[:used]):
-                found = _ipv4(packet.data, offset)
-                if found is not None:
-                    yield found
+        found = _ipv4(packet.data, offset)
+        if found is not None:
+            yield found
 
 
 def _ipv4(frame: bytes, offset: int) -> bytes | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import cost, native
+from bench.cost import NS_PER_S
 from bench.pipes import (
     END_TIMEOUT_S,
     PORT,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from testbed.namespaces import Namespace
-
-NS_PER_S = 1_000_000_000
 
 LENGTH = 200
 """Octets of an IP packet."""

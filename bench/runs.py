@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import cost, native
+from bench.cost import NS_PER_S
 from bench.load import generate
 from bench.pipes import GROUP
 from testbed.rules import is_quiet, packets_logged
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from bench.load import Load
     from bench.pipes import Pipe
     from testbed.namespaces import Namespace
-
-NS_PER_S = 1_000_000_000
 
 DRAIN_TIMEOUT_S = 30.0
 STALL_TIMEOUT_S = 30.0

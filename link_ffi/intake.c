@@ -172,7 +172,7 @@ static int take(struct intake *intake, struct lane *lane, const uint8_t *header,
         return 0;
     lane_hear(lane, header + AT_TOTALS, now_ns);
     intake->shares[intake->shares_count++] =
-        (struct share){lane->slot, lane->generation, number, packets};
+        (struct share){lane->slot, lane->generation, number, packets, lane_lost(lane)};
     intake->packets += packets;
     intake->linktype = get32be(header + AT_LINKTYPE);
     intake->is_waiting = 0;

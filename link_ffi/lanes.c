@@ -3,11 +3,13 @@
  * A lane is named by its slot and generation wherever somebody may outlive it. */
 #include "lanes.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ROOM_MIN 64
 #define TOTALS_ACKNOWLEDGED 40 /* docs/wire.md: the sixth counter */
+#define TOTALS_LOST 0x3BC2     /* and those of packets missed or dropped, a bit each */
 
 static uint64_t get64be(const uint8_t *in)
 {
@@ -169,7 +171,7 @@ enum lane_verdict lane_take(struct lanes *lanes, struct lane *lane, uint64_t num
     lanes->held_bytes += cost;
     lane->packets_received += packets;
     *batch_at(lane, lane->batches_count++) =
-        (struct lane_batch){number, lane->packets_received, cost};
+        (struct lane_batch){number, lane->packets_received, cost, 0};
     return LANE_TAKEN;
 }
 
@@ -193,6 +195,23 @@ void lane_hear(struct lane *lane, const uint8_t *totals, int64_t now_ns)
             lane->acknowledged = batch->packets_end;
         drop_first(lane);
     }
+}
+
+/* Packets that its sender had missed or dropped, all in all, by its last message. */
+uint64_t lane_lost(const struct lane *lane)
+{
+    uint64_t lost = 0;
+
+    /* For each batch: so it has to be a few instructions, and unrolled it is. */
+#pragma GCC unroll 16
+    for (uint32_t slot = 0; slot < LANE_TOTALS / 8; slot++) {
+        uint64_t value;
+
+        memcpy(&value, lane->totals + 8 * slot, sizeof(value));
+        if (TOTALS_LOST >> slot & 1)
+            lost += be64toh(value);
+    }
+    return lost;
 }
 
 /* Its sender cannot know what became of the batches before this one, and takes `said`
@@ -446,28 +465,64 @@ void receipt_free(struct receipt *receipt)
     free(receipt);
 }
 
-/* Its batches are in the output, or will never be: they are held no more. */
+/* The batch of this number among those that are not settled, or NULL. Mostly the first:
+ * but for those that go different ways, all arrive in their order. */
+static struct lane_batch *find_unsettled(const struct lane *lane, uint64_t number)
+{
+    uint32_t low = lane->batches_settled, high = lane->batches_count;
+
+    if (low < high && batch_at(lane, low)->number == number)
+        return batch_at(lane, low);
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (batch_at(lane, middle)->number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == lane->batches_count || batch_at(lane, low)->number != number)
+        return NULL;
+    return batch_at(lane, low);
+}
+
+/* Passes over what is settled from the first on: that much can be acknowledged, and is
+ * held no more. Returns what it cost. */
+static uint64_t pass_settled(struct lane *lane)
+{
+    uint64_t cost = 0;
+
+    while (lane->batches_settled < lane->batches_count) {
+        const struct lane_batch *batch = batch_at(lane, lane->batches_settled);
+
+        if (!batch->is_settled)
+            break;
+        cost += batch->cost;
+        if (batch->number > lane->written)
+            lane->written = batch->number;
+        lane->batches_settled++;
+    }
+    return cost;
+}
+
+/* Its batches are in the output, or will never be. One is held, and none after it
+ * acknowledged, as long as one before it is not. */
 void receipt_settle(struct lanes *lanes, const struct receipt *receipt, int64_t now_ns)
 {
     for (uint32_t index = 0; index < receipt->count; index++) {
         const struct share *share = &receipt->shares[index];
         struct lane *lane = find(lanes, share);
-        uint64_t cost = 0;
+        struct lane_batch *batch = lane ? find_unsettled(lane, share->number) : NULL;
+        uint64_t cost;
 
-        if (lane == NULL)
+        if (batch == NULL)
             continue;
-        while (lane->batches_settled < lane->batches_count) {
-            const struct lane_batch *batch = batch_at(lane, lane->batches_settled);
-
-            if (batch->number > share->number)
-                break;
-            cost += batch->cost;
-            lane->batches_settled++;
-        }
+        batch->is_settled = 1;
+        cost = pass_settled(lane);
+        if (cost == 0)
+            continue;
         lane->held_bytes -= cost;
         lanes->held_bytes -= cost;
-        if (share->number > lane->written)
-            lane->written = share->number;
         /* What a sender that has gone left behind took others' room until now. */
         lanes->is_uneven |= !lane->is_here;
         owe(lanes, lane, cost, now_ns);

@@ -32,6 +32,7 @@ struct lane_batch {
     uint64_t number;
     uint64_t packets_end; /* packets of the stream up to its end */
     uint64_t cost;
+    int is_settled; /* it is in the output, or will never be */
 };
 
 struct lane {
@@ -55,7 +56,8 @@ struct lane {
     uint64_t said_before;  /* what it said when it had found acknowledged_before */
     uint64_t acknowledged_before;
 
-    /* Its batches, oldest first: a ring. The first `settled` of them are written. */
+    /* Its batches, oldest first: a ring. The first `settled` of them are written; of
+     * the others some may be, but not the next. */
     struct lane_batch *batches;
     uint32_t batches_room; /* a power of two, or 0 */
     uint32_t batches_first;
@@ -96,6 +98,7 @@ struct share {
     uint32_t slot, generation;
     uint64_t number;
     uint32_t packets;
+    uint64_t lost; /* what its sender had missed and dropped when it sent it */
 };
 
 /* What is to be said of a batch once it is in the output. */
@@ -119,6 +122,7 @@ uint32_t lanes_heard_since(const struct lanes *lanes, int64_t since_ns, int *fds
 enum lane_verdict lane_take(struct lanes *lanes, struct lane *lane, uint64_t number,
                             uint64_t payload_length, uint32_t packets);
 void lane_hear(struct lane *lane, const uint8_t *totals, int64_t now_ns);
+uint64_t lane_lost(const struct lane *lane);
 void lane_start_over(struct lane *lane, uint64_t number, uint64_t said);
 void lane_spoke(struct lanes *lanes, struct lane *lane);
 void lane_open(struct lanes *lanes, struct lane *lane, uint64_t peer, int fd,

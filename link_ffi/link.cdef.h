@@ -48,6 +48,7 @@ struct share {
     uint32_t slot, generation;
     uint64_t number;
     uint32_t packets;
+    uint64_t lost;
     ...;
 };
 
@@ -72,6 +73,7 @@ uint32_t lanes_heard_since(const struct lanes *lanes, int64_t since_ns, int *fds
 enum lane_verdict lane_take(struct lanes *lanes, struct lane *lane, uint64_t number,
                             uint64_t payload_length, uint32_t packets);
 void lane_hear(struct lane *lane, const uint8_t *totals, int64_t now_ns);
+uint64_t lane_lost(const struct lane *lane);
 void lane_start_over(struct lane *lane, uint64_t number, uint64_t said);
 void lane_spoke(struct lanes *lanes, struct lane *lane);
 void lane_open(struct lanes *lanes, struct lane *lane, uint64_t peer, int fd,

@@ -8,13 +8,14 @@ from link_ffi.lanes import Lane, Lanes
 
 
 class Share(NamedTuple):
-    """Of one stream: its lane's slot and generation, the batch's number there, and its
-    packets."""
+    """Of one stream: its lane's slot and generation, the batch's number there, its
+    packets, and what its sender had missed and dropped when it sent it."""
 
     slot: int
     generation: int
     number: int
     packets: int
+    lost: int = 0
 
 
 class Shares:
@@ -33,7 +34,8 @@ class Shares:
         """A batch that one lane has taken."""
         c = lib.receipt_new(1)
         shares = cls(lanes, c)
-        c.shares[0] = (lane.slot, lane.generation, number, packets)
+        lost = lib.lane_lost(lane)
+        c.shares[0] = (lane.slot, lane.generation, number, packets, lost)
         return shares
 
     @property
@@ -44,7 +46,13 @@ class Shares:
     def shares(self) -> Iterator[Share]:
         """In their order."""
         for share in self._c.shares[0 : self._c.count]:
-            yield Share(share.slot, share.generation, share.number, share.packets)
+            yield Share(
+                share.slot,
+                share.generation,
+                share.number,
+                share.packets,
+                share.lost,
+            )
 
     def count_written(self, packets: int) -> None:
         """So many more, in their order, are in the output; or, below 0, so many of the

@@ -1,4 +1,4 @@
-/* The shapes that records.c, latency.c, savefile.c and buffers.c offer. */
+/* The shapes that records.c, latency.c, select.c and buffers.c offer, among others. */
 #ifndef PCAP_FFI_PCAP_FFI_H
 #define PCAP_FFI_PCAP_FFI_H
 
@@ -12,15 +12,6 @@
 /* What libpcap refuses to read more than, for most link types: a record above it
  * would end the reader (MAXIMUM_SNAPLEN in libpcap's pcap-int.h). */
 #define CAPLEN_MAX 262144
-
-/* Octets that are read from a savefile at once. */
-#define SAVEFILE_BEGINNING_MAX 262144
-
-/* How savefile_read ended. */
-#define SAVEFILE_FULL 1 /* the buffer is; the next record waits */
-#define SAVEFILE_WAITS 0 /* the stream has no more now */
-#define SAVEFILE_END (-1)
-#define SAVEFILE_FAILED (-2) /* savefile_error() says why */
 
 /* Records are little-endian, whatever the machine is. */
 static inline void put32(uint8_t *out, uint32_t value)
@@ -42,6 +33,7 @@ int64_t records_count(const uint8_t *records, size_t length, size_t *at);
 void records_to_microseconds(uint8_t *records, size_t length);
 size_t records_truncate(uint8_t *records, size_t length, uint32_t snaplen);
 size_t records_whole(const uint8_t *records, size_t length, size_t limit);
+size_t records_end(const uint8_t *records, size_t length, uint64_t count);
 
 /* latency.c */
 struct latency {
@@ -53,15 +45,43 @@ void latency_observe(struct latency *latency, const int64_t *bounds_ns, size_t b
                      const uint8_t *records, size_t length, int64_t now_ns,
                      uint32_t unit_ns);
 
-/* savefile.c */
-struct savefile;
-struct savefile *savefile_open(int fd, const char *beginning, size_t length,
-                               char *errbuf);
-void savefile_close(struct savefile *file);
-int savefile_linktype(const struct savefile *file);
-const char *savefile_error(struct savefile *file);
-int savefile_read(struct savefile *file, uint8_t *out, size_t capacity, size_t *used,
-                  uint32_t *count, int64_t age_ns);
+/* select.c */
+#define FILTER_MAX 512 /* instructions */
+
+struct bpf_insn;
+int filter_is_valid(const struct bpf_insn *filter, uint32_t count);
+size_t records_select(const uint8_t *records, size_t length, int64_t from_ns,
+                      int64_t until_ns, uint32_t unit_ns, uint32_t linktype,
+                      const struct bpf_insn *filter, uint8_t *out, uint32_t *count);
+
+/* relink.c */
+#define RELINK_MADE 0 /* what becomes of a packet */
+#define RELINK_MALFORMED 1
+#define RELINK_NOT_IP 2
+#define RELINK_FATES 3
+#define RELINK_MORE 18 /* octets that a record may grow by */
+struct relinked {
+    size_t length; /* of the records that were made */
+    uint32_t fates[RELINK_FATES];
+};
+int records_relinkable(uint32_t from, uint32_t to);
+void records_relink(const uint8_t *records, size_t length, uint32_t from, uint32_t to,
+                    uint8_t *out, uint8_t *fates, struct relinked *relinked);
+
+/* pcapng.c */
+struct pcapng_part {
+    uint32_t interface; /* its number in the section */
+    uint64_t lost;      /* packets, before its first one */
+};
+size_t pcapng_room(const uint8_t *records, size_t length, uint32_t count,
+                   uint32_t parts, uint32_t linktype, uint32_t wanted);
+size_t pcapng_encode(const uint8_t *records, size_t length, uint32_t per_second,
+                     uint32_t linktype, uint32_t wanted, const uint32_t *order,
+                     size_t order_length, struct pcapng_part *parts,
+                     uint32_t parts_count, uint8_t *out);
+size_t pcapng_whole(const uint8_t *blocks, size_t length, size_t limit);
+uint64_t pcapng_packets(const uint8_t *blocks, size_t length);
+size_t pcapng_undeclared(const uint8_t *blocks, size_t length, size_t at);
 
 /* buffers.c */
 void *buffer_alloc(size_t size);

@@ -60,6 +60,16 @@ size_t records_truncate(uint8_t *records, size_t length, uint32_t snaplen)
     return kept;
 }
 
+/* Where the count-th record ends, or the last one where there are fewer. */
+size_t records_end(const uint8_t *records, size_t length, uint64_t count)
+{
+    size_t at = 0;
+
+    for (; count > 0 && at < length; count--)
+        at += RECORD_HEADER + (size_t)get32(records + at + 8);
+    return at;
+}
+
 /* Where the last record ends that ends at or before limit. */
 size_t records_whole(const uint8_t *records, size_t length, size_t limit)
 {

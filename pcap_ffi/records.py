@@ -51,3 +51,17 @@ def whole_records(records: Octets, limit: int) -> int:
     octets that `count_records` has passed."""
     view = ffi.from_buffer("uint8_t[]", records)
     return int(lib.records_whole(view, len(records), limit))
+
+
+def begun_records(records: Octets, written: int) -> int:
+    """Of how many records at least an octet is among the first `written` ones. Takes
+    only octets that `count_records` has passed."""
+    whole = whole_records(records, written)
+    return count_records(memoryview(records)[:whole]) + (written > whole)
+
+
+def record_end(records: Octets, count: int) -> int:
+    """Where the record of this number ends, the first being 1; 0: the beginning. Takes
+    only octets that `count_records` has passed, and no more than it has counted."""
+    view = ffi.from_buffer("uint8_t[]", records)
+    return int(lib.records_end(view, len(records), count))

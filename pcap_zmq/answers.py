@@ -6,10 +6,19 @@ from typing import Protocol
 from pcap_zmq import __version__
 from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import ReceiverCounters
-from pcap_zmq.formats.inquiry import Question
+from pcap_zmq.formats.excerpt import (
+    Excerpt,
+    Refusal,
+    Wanted,
+    decode_wanted,
+    encode_excerpt,
+)
+from pcap_zmq.formats.inquiry import Kind, Question
 from pcap_zmq.formats.ledger import Line, State, encode_state
+from pcap_zmq.formats.output_line import OutputLine
 from pcap_zmq.formats.stream import Identity
 from pcap_zmq.packet import Instant
+from pcap_zmq.stages.ring import Ring
 
 FRESH_NS = 100 * NS_PER_MS
 """An answer serves everybody who asks within this time."""
@@ -26,7 +35,8 @@ class Clock(Protocol):
 
 class Answers:
     """address, output: how the receiver was called. held: packets in it. ledger: its
-    lines at an instant."""
+    lines at an instant. ring: the last packets; None: they are not kept.
+    outputs: a line for each, where there are several."""
 
     def __init__(
         self,
@@ -37,6 +47,8 @@ class Answers:
         held: Callable[[], int],
         ledger: Callable[[Instant], Sequence[Line]],
         clock: Clock,
+        ring: Ring | None = None,
+        outputs: Callable[[], Sequence[OutputLine]] = tuple,
     ) -> None:
         self._address = address
         self._output = output
@@ -44,15 +56,35 @@ class Answers:
         self._held = held
         self._ledger = ledger
         self._clock = clock
+        self._ring = ring
+        self._outputs = outputs
         self._started_ns = clock.now().wall_ns
         self._fresh_until_ns = 0
         self._lines: Sequence[Line] = ()
         self._made: dict[str, bytes] = {}
 
     def answer(self, question: Question, identity: Identity) -> bytes:
-        """The state of the receiver. A sender with a key sees its own line, an operator
-        all; without keys there is nobody to tell apart."""
+        """What was asked for. A sender with a key sees its own line of the state, and
+        no packets, an operator all; without keys there is nobody to tell apart. Raises
+        WireError for a question that makes no sense."""
         now = self._clock.now()
+        match question.kind:
+            case Kind.STATUS:
+                return self._status(identity, now)
+            case Kind.PACKETS:
+                return self._packets(decode_wanted(question.details), identity, now)
+
+    def _packets(self, wanted: Wanted, identity: Identity, now: Instant) -> bytes:
+        refusal = None
+        if identity.key and not identity.is_operator:
+            refusal = Refusal.NOT_YOURS
+        elif self._ring is None:
+            refusal = Refusal.KEEPS_NOTHING
+        if refusal is not None or self._ring is None:
+            return encode_excerpt(Excerpt(0, 0, 0, 0, 0, None, True, refusal=refusal))
+        return encode_excerpt(self._ring.excerpt(wanted, now))
+
+    def _status(self, identity: Identity, now: Instant) -> bytes:
         if now.mono_ns >= self._fresh_until_ns:
             self._made.clear()
             self._lines = self._ledger(now)
@@ -76,6 +108,7 @@ class Answers:
                 now_ns=now.wall_ns,
                 senders=lines,
                 receiver={} if scope else self._numbers(),
+                outputs=() if scope else self._outputs(),
             )
         )
 
@@ -85,14 +118,24 @@ class Answers:
             "received": counters.received,
             "written": counters.written,
             "held": self._held(),
+            "kept": self._ring.kept_packets if self._ring else 0,
+            "kept_bytes": self._ring.kept_bytes if self._ring else 0,
             "dropped": counters.dropped.total(),
             "repeated": counters.repeated,
             "readers": counters.readers,
             "replayed": counters.replayed,
+            "cut_readers": counters.cut_readers,
+            "refused_readers": counters.refused_readers,
+            "files": counters.files,
+            "removed_files": counters.removed_files,
+            "recovered_files": counters.recovered_files,
             "malformed_messages": counters.malformed_messages,
             "unsupported_messages": counters.unsupported_messages,
             "uncalled_messages": counters.uncalled_messages,
             "refused_connections": counters.refused_connections,
             "failed_handshakes": counters.failed_handshakes,
             "cut_off": counters.cut_off,
+            "late": counters.late,
+            "hurried": counters.hurried,
+            "disordered": counters.disordered,
         }

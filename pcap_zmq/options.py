@@ -29,19 +29,48 @@ class Bounds(NamedTuple):
         )
 
 
+class Keep(NamedTuple):
+    """How much of what passed is kept: so many octets, and nothing older; None: however
+    old."""
+
+    nbytes: int
+    age_ns: int | None = None
+
+
 BATCH_BYTES = Bounds(64 * KIB, MIB, 8 * MIB)
 BATCH_AGE_NS = Bounds(NS_PER_MS, 20 * NS_PER_MS, 10 * NS_PER_S)
 LOW_WATERMARK = Bounds(KIB, MIB, 100 * GIB, zero=True)
 HIGH_WATERMARK = Bounds(KIB, 64 * MIB, 100 * GIB, zero=True)
+FLOW_TABLE = Bounds(64 * KIB, 4 * MIB, GIB)
 SEND_QUEUE = Bounds(MIB, 64 * MIB, 64 * GIB)
 SPOOL_SIZE = Bounds(4 * MIB, 10 * GIB, 16384 * GIB)
 RECEIVE_QUEUE = Bounds(MIB, 64 * MIB, 64 * GIB)
+OUTPUT_QUEUE = Bounds(64 * KIB, 16 * MIB, 64 * GIB)
+FILE_SIZE = Bounds(64 * KIB, GIB, 16384 * GIB)
+FILE_AGE_NS = Bounds(NS_PER_S, 3600 * NS_PER_S, 366 * 24 * 3600 * NS_PER_S)
+FILE_COUNT = Bounds(1, 100, 1 << 20)
+KEEP_BYTES = Bounds(MIB, 256 * MIB, 1024 * GIB)
+KEEP_NS = Bounds(NS_PER_S, 60 * NS_PER_S, 24 * 3600 * NS_PER_S)
+KEEP_AGED_BYTES = GIB
+"""The most that is kept where only an age was given."""
+REORDER_NS = Bounds(NS_PER_MS, 0, 10 * NS_PER_S, zero=True)
+REORDER_SHARE = 2
+"""One part in so many of the receive queue is for packets that wait for others."""
+WORKERS = Bounds(1, 4, 1024)
 MAX_CONNECTIONS = Bounds(16, 4096, 1 << 20)
 LINGER_NS = Bounds(0, 2 * NS_PER_S, 3600 * NS_PER_S)
 ANSWER_NS = Bounds(100 * NS_PER_MS, 5 * NS_PER_S, 60 * NS_PER_S)
 WATCH_NS = Bounds(100 * NS_PER_MS, NS_PER_S, 3600 * NS_PER_S)
+FAILOVER_NS = Bounds(100 * NS_PER_MS, 5 * NS_PER_S, 3600 * NS_PER_S, zero=True)
 REPORT_NS = Bounds(NS_PER_S, 60 * NS_PER_S, 24 * 3600 * NS_PER_S, zero=True)
 
+PCAP_OVER_IP_PORT = 57_012
+"""By convention."""
+FORMATS = ("pcap", "pcapng")
+COMPRESS = ("gzip", "zstd")
+WHEN_SLOW = ("wait", "drop")
+SEGMENT_MTU = Bounds(576, 1500, 65_535)
+CHECKSUMS = ("keep", "fix")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 

@@ -3,18 +3,19 @@
 Theory of operation. A turn serves the edges, moves what can be moved, and waits for
 whatever would make another turn worthwhile. What the sink does not take now is held
 here, a batch or so; meanwhile nothing is read, or, where the source cannot wait, what
-comes is dropped and counted. The end comes in the order of flow: the source is stopped
-or runs dry, what it had goes on, the sink finishes, within the linger time if a signal
-asked for the end.
+comes is dropped and counted. What a stage holds it gives when it is due, or as soon as
+the source has stopped. The end comes in the order of flow: the source is stopped or
+runs dry, what it had goes on, the stage is drained, the sink finishes, within the
+linger time if a signal asked for the end.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Poller, Stop, Watch
-from pcap_zmq.ports import Attendant, Sink, Source, Stage
+from pcap_zmq.ports import Attendant, HoldingStage, Sink, Source, Stage
 
 PARTING = 5
 """One part in so many of the linger time is left for the sink to take leave."""
@@ -74,6 +75,7 @@ class Pipeline(Generic[In, Out]):
     ) -> None:
         self._source = source
         self._stage = stage
+        self._holding = stage if isinstance(stage, HoldingStage) else None
         self._sink = sink
         self._drop = drop
         self._delivered = delivered
@@ -92,9 +94,11 @@ class Pipeline(Generic[In, Out]):
         self._has_more = False
 
     @property
-    def held(self) -> Sequence[Out]:
+    def held(self) -> Sequence[Any]:
         """What is between the source and the sink."""
-        return tuple(self._held)
+        if self._holding is None:
+            return tuple(self._held)
+        return (*self._held, *self._holding.held)
 
     def run(self, stop: Stop, attendants: Iterable[Attendant] = ()) -> None:
         """Until the source is exhausted and the sink has finished, or the linger time
@@ -143,7 +147,8 @@ class Pipeline(Generic[In, Out]):
 
     def _is_over(self, now: Instant) -> bool:
         """Nothing more will come, or there is just enough time left to take leave."""
-        if self._source.is_exhausted() and not self._held:
+        is_empty = not self._held and self._stage_due() is None
+        if is_empty and self._source.is_exhausted():
             return True
         return self._parting_ns is not None and now.mono_ns >= self._parting_ns
 
@@ -158,14 +163,28 @@ class Pipeline(Generic[In, Out]):
         self._has_more = self._deliver(now)
 
     def _take(self, now: Instant) -> bool:
-        """One item from the source through the stage; False where there is none. Here
-        and not in the loop, since a source may use an item's memory again, once nobody
-        refers to it, for the next."""
+        """What the stage has held long enough, or one item from the source through the
+        stage; False where there is neither. Here and not in the loop, since a source
+        may use an item's memory again, once nobody refers to it, for the next."""
+        if self._holding is not None and self._take_held(self._holding, now):
+            return True
         item = self._source.read(now)
         if item is None:
             return False
         self._held.extend(self._stage.feed(item, now))
         return True
+
+    def _take_held(self, stage: HoldingStage[In, Out], now: Instant) -> bool:
+        due_ns = stage.due()
+        if due_ns is None:
+            return False
+        # Nobody waits for what might still come once nothing does.
+        is_ending = self._deadline_ns is not None or self._source.is_exhausted()
+        if is_ending:
+            self._held.extend(stage.drain(now))
+        elif now.mono_ns >= due_ns:
+            self._held.extend(stage.flush(now))
+        return bool(self._held)
 
     def _deliver(self, now: Instant) -> bool:
         """Offers what is held; False while some of it has to wait."""
@@ -206,12 +225,17 @@ class Pipeline(Generic[In, Out]):
             watch for attendant in self._attendants for watch in attendant.watch()
         ]
 
+    def _stage_due(self) -> int | None:
+        return None if self._holding is None else self._holding.due()
+
     def _due(self) -> int | None:
         """When the next turn is due, whatever happens meanwhile."""
         dues = [self._sink.due(), self._attendants_due_ns]
         if not self._is_finishing:
-            # Later what it has due is not read any more.
+            # Later what they have due is not read any more.
             dues.append(self._source.due())
+            if not self._held:
+                dues.append(self._stage_due())
         if self._deadline_ns is not None:
             dues.append(self._deadline_ns)
         if self._parting_ns is not None and not self._is_finishing:

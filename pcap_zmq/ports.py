@@ -1,7 +1,7 @@
 """What a source, a stage and a sink must offer for the pipeline to join them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Watch
@@ -62,6 +62,25 @@ class Stage(Protocol[T_contra, T_co]):
 
     def feed(self, item: T_contra, now: Instant) -> Iterable[T_co]:
         """What becomes of one item, in order; nothing where it was dropped."""
+
+
+@runtime_checkable
+class HoldingStage(Stage[T_contra, T_co], Protocol[T_contra, T_co]):
+    """A stage that may keep what it was fed, and give it later."""
+
+    @property
+    def held(self) -> Sequence[Any]:
+        """What is in it: items with a count and a receipt, for whoever accounts for
+        packets."""
+
+    def due(self) -> int | None:
+        """When (mono_ns) something of it has to go on; None: it holds nothing."""
+
+    def flush(self, now: Instant) -> Iterable[T_co]:
+        """What is due, or a part of that: `due` says whether there is more."""
+
+    def drain(self, now: Instant) -> Iterable[T_co]:
+        """The same of all that it holds: no more will be fed."""
 
 
 class Sink(Edge, Protocol[T_contra]):

@@ -15,6 +15,7 @@ import linux_ffi
 from pcap_zmq.errors import ConfigError, TransportError
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.certificate import Certificate
+from pcap_zmq.units import NS_PER_MS
 
 HEARTBEAT_INTERVAL_MS = 1_000
 HEARTBEAT_TIMEOUT_MS = 5_000
@@ -50,8 +51,6 @@ _EVENT = struct.Struct("=Hi")
 SCHEMES = ("tcp", "ipc")
 
 ZAP_DOMAIN = "pcap-zmq"
-
-_NS_PER_MS = 1_000_000
 
 
 def new_context() -> zmq.Context[zmq.Socket[bytes]]:
@@ -175,7 +174,7 @@ def check_reach(endpoint: str, *, options: str) -> None:
     if endpoint.startswith("ipc://"):
         return
     address = endpoint.partition("://")[2].rpartition(";")[2]
-    if not _is_loopback(address.rpartition(":")[0].strip("[]")):
+    if not is_loopback(address.rpartition(":")[0].strip("[]")):
         raise ConfigError(
             f"{endpoint} leaves this host and there are no keys, so anybody on the way "
             "could read the packets or send some; make keys with pcap-zmq keygen and "
@@ -183,7 +182,8 @@ def check_reach(endpoint: str, *, options: str) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address, or the name localhost, is for this host alone."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -212,7 +212,7 @@ class Redial:
     )
     """What the monitor must tell."""
 
-    FIRST_NS = 1_000 * _NS_PER_MS
+    FIRST_NS = 1_000 * NS_PER_MS
     """More than the news takes; doubled for each try."""
 
     def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
@@ -236,7 +236,7 @@ class Redial:
         if self._due_ns is None or now_ns < self._due_ns:
             return
         self._due_ns = None
-        self._wait_ns = min(2 * self._wait_ns, RECONNECT_MAX_MS * _NS_PER_MS)
+        self._wait_ns = min(2 * self._wait_ns, RECONNECT_MAX_MS * NS_PER_MS)
         with contextlib.suppress(zmq.ZMQError):
             # Where ZeroMQ has forgotten it there is nothing to end.
             self._socket.disconnect(self._endpoint)

@@ -9,6 +9,7 @@ from typing import Protocol
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
 from pcap_zmq.formats.ledger import Line, Tally, total_of
+from pcap_zmq.formats.output_line import OutputLine, encode_output
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Watch
 
@@ -106,7 +107,7 @@ class SenderReport:
             f"{_size(counters.payload_bytes)} encoded, "
             f"ratio {_ratio(counters.payload_bytes, counters.raw_bytes)}, "
             f"stamped here {counters.stamped_here}, "
-            f"reconnects {counters.reconnects}"
+            f"reconnects {counters.reconnects}" + _mended(counters)
         )
 
     def numbers(self) -> dict[str, object]:
@@ -116,17 +117,19 @@ class SenderReport:
 
 class ReceiverReport:
     """held: packets in the receiver that are neither written nor dropped. ledger: a
-    line for each sender."""
+    line for each sender. outputs: a line for each, where there are several."""
 
     def __init__(
         self,
         counters: ReceiverCounters,
         held: Callable[[], int],
         ledger: Callable[[], Sequence[Line]] = tuple,
+        outputs: Callable[[], Sequence[OutputLine]] = tuple,
     ) -> None:
         self._counters = counters
         self._held = held
         self._ledger = ledger
+        self._outputs = outputs
         self._last = (0, 0, 0, 0)
 
     def since_last(self, seconds: float) -> str:
@@ -152,6 +155,7 @@ class ReceiverReport:
             f"dropped {_by_reason(counters.dropped)}"
             + _before_us(total, counters.dropped)
             + _unless_zero({"unaccounted": total.unaccounted})
+            + self._of_outputs()
         )
 
     def status(self) -> str:
@@ -180,14 +184,34 @@ class ReceiverReport:
                     "refused": counters.refused_connections,
                     "failed handshakes": counters.failed_handshakes,
                     "cut off": counters.cut_off,
+                    "cut readers": counters.cut_readers,
+                    "refused readers": counters.refused_readers,
+                    "files": counters.files,
+                    "removed files": counters.removed_files,
+                    "recovered files": counters.recovered_files,
+                    "late": counters.late,
+                    "hurried": counters.hurried,
+                    "disordered": counters.disordered,
                 }
             )
+            + _mended(counters)
             + _before_us(total, counters.dropped)
+            + self._of_outputs()
             + f", unaccounted {total.unaccounted}"
         )
 
     def numbers(self) -> dict[str, object]:
-        return {"held": self._held(), **_numbers(self._counters)}
+        numbers = {"held": self._held(), **_numbers(self._counters)}
+        lines = [encode_output(line) for line in self._outputs()]
+        return {**numbers, "outputs": lines} if lines else numbers
+
+    def _of_outputs(self) -> str:
+        return "".join(
+            f"; {line.name}: taken {line.taken}, written {line.written}, "
+            f"held {line.held}, dropped {_by_word(line.dropped)}"
+            + (", failed" if line.has_failed else "")
+            for line in self._outputs()
+        )
 
 
 def _numbers(counters: SenderCounters | ReceiverCounters) -> dict[str, object]:
@@ -219,6 +243,18 @@ def _losses(counters: SenderCounters) -> str:
     return f"{missed}, dropped {_by_reason(counters.dropped)}{rare}"
 
 
+def _mended(counters: SenderCounters | ReceiverCounters) -> str:
+    return _unless_zero(
+        {
+            "fixed": counters.fixed,
+            "unfixed": counters.unfixed,
+            "segmented in": counters.segmented_in,
+            "segmented out": counters.segmented_out,
+            "unsegmented": counters.unsegmented,
+        }
+    )
+
+
 def _compressed(counters: SenderCounters) -> str:
     rest = _unless_zero({"incompressible": counters.incompressible_batches})
     return f"{counters.compressed_batches} compressed{rest}"
@@ -230,8 +266,12 @@ def _unless_zero(numbers: Mapping[str, int]) -> str:
 
 
 def _by_reason(dropped: Mapping[Reason, int]) -> str:
+    return _by_word({reason.value: n for reason, n in dropped.items()})
+
+
+def _by_word(dropped: Mapping[str, int]) -> str:
     total = sum(dropped.values())
-    reasons = ", ".join(f"{reason.value} {n}" for reason, n in dropped.items() if n)
+    reasons = ", ".join(f"{reason} {n}" for reason, n in dropped.items() if n)
     return f"{total} ({reasons})" if reasons else str(total)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("link_ffi", "linux_ffi", "nflog_ffi", "pcap_ffi", "pcap_zmq")
+PACKAGES = ("flow_ffi", "link_ffi", "linux_ffi", "nflog_ffi", "pcap_ffi", "pcap_zmq")
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text())
     for package in PACKAGES
@@ -46,6 +46,7 @@ ONLY_IN = {
         "link_ffi.",
     ),
     "link_ffi._link": ("link_ffi.",),
+    "flow_ffi._flow": ("flow_ffi.",),
     "nflog_ffi.socket": ("pcap_zmq.sources.nflog", "nflog_ffi."),
     "nflog_ffi.errors": ("pcap_zmq.sources.nflog", "nflog_ffi."),
     "nflog_ffi.limits": (
@@ -60,15 +61,20 @@ ONLY_IN = {
         "pcap_zmq.connections",
         "pcap_zmq.privileges",
         "pcap_zmq.sockets",
+        # Starts a program that ends with us.
+        "pcap_zmq.sinks.process",
+        # Gives a file its name and overwrites none.
+        "pcap_zmq.disk.leftover",
         "linux_ffi.",
     ),
     # The crossings stand on their own: nflog_ffi has no clock to be told by.
     "time": ("pcap_zmq.clock", "nflog_ffi.socket"),
-    "datetime": (),
+    "datetime": ("pcap_zmq.clock", "pcap_zmq.tools.map_plot"),
     "isal": (
+        "pcap_zmq.formats.file_frames",
         "pcap_zmq.formats.codec",
+        "pcap_zmq.formats.compressed",
         "pcap_zmq.formats.spool",
-        "pcap_zmq.sources.savefile",
     ),
     "zlib": (),
     "zstandard": (),
@@ -88,12 +94,15 @@ ONLY_IN = {
     "subprocess": ("pcap_zmq.doctor.look.programs",),
     # To find the functions of the libzmq that pyzmq has loaded.
     "ctypes": ("pcap_zmq.doctor.look.host", "link_ffi.intake"),
-    "multiprocessing": (),
+    "multiprocessing": ("pcap_zmq.tools.map",),
     "asyncio": (),
     "random": (),
     "pickle": (),
     "socket": (
         "pcap_zmq.connections",
+        "pcap_zmq.sinks.broadcast",
+        "pcap_zmq.sinks.clients",
+        "pcap_zmq.sinks.listening",
         "pcap_zmq.doctor.look.network",
         "pcap_zmq.ends",
         "pcap_zmq.metrics.exporters",
@@ -101,12 +110,14 @@ ONLY_IN = {
         "pcap_zmq.metrics.statsd",
         "pcap_zmq.supervisor",
         "pcap_zmq.tools.keygen",
+        "pcap_zmq.tools.relay_config",
         "pcap_zmq.tools.send_config",
     ),
     "pwd": ("pcap_zmq.doctor.look.rights", "pcap_zmq.privileges"),
     # Whatever it loads by name is not seen here: so only these two.
     "importlib": ("pcap_zmq.formats.codec", "pcap_zmq.__init__"),
     "cffi": (
+        "flow_ffi._build",
         "link_ffi._build",
         "linux_ffi._build",
         "nflog_ffi._build",
@@ -126,7 +137,7 @@ LAYERS = {
     "pcap_zmq.poll": VALUES,
     "pcap_zmq.ports": (*VALUES, "pcap_zmq.poll"),
     "pcap_zmq.pipeline": (*VALUES, "pcap_zmq.ports", "pcap_zmq.poll", "pcap_zmq.clock"),
-    "pcap_zmq.sockets": (*VALUES, "pcap_zmq.formats."),
+    "pcap_zmq.sockets": (*VALUES, "pcap_zmq.units", "pcap_zmq.formats."),
     "pcap_zmq.privileges": VALUES,
     "pcap_zmq.keys": (*VALUES, "pcap_zmq.formats."),
     "pcap_zmq.allowed": (
@@ -147,6 +158,8 @@ LAYERS = {
         *VALUES,
         "pcap_zmq.clock",
         "pcap_zmq.formats.",
+        # What it may be asked for.
+        "pcap_zmq.stages.ring",
         "pcap_zmq.__version__",
     ),
     "pcap_zmq.options": (*VALUES, "pcap_zmq.units"),
@@ -157,6 +170,7 @@ LAYERS = {
         "pcap_zmq.doctor.finding",
         "pcap_zmq.doctor.judge.",
         "pcap_zmq.formats.",
+        "pcap_zmq.units",
     ),
     "pcap_zmq.doctor.look.": (
         "pcap_zmq.doctor.judge.",
@@ -172,12 +186,13 @@ LAYERS = {
         "pcap_zmq.limiter",
         "pcap_zmq.poll",
     ),
-    "pcap_zmq.formats.": (*VALUES, "pcap_zmq.formats."),
-    "pcap_zmq.policy.": (*VALUES, "pcap_zmq.policy."),
+    "pcap_zmq.formats.": (*VALUES, "pcap_zmq.formats.", "pcap_zmq.units"),
+    "pcap_zmq.policy.": (*VALUES, "pcap_zmq.units", "pcap_zmq.policy."),
     "pcap_zmq.metrics.": (
         *VALUES,
         "pcap_zmq.metrics.",
         "pcap_zmq.formats.ledger",
+        "pcap_zmq.formats.output_line",
         "pcap_zmq.clock",
         "pcap_zmq.poll",
         "pcap_zmq.ports",
@@ -185,6 +200,7 @@ LAYERS = {
     ),
     "pcap_zmq.stages.": (
         *VALUES,
+        "pcap_zmq.units",
         "pcap_zmq.policy.",
         "pcap_zmq.formats.",
         "pcap_zmq.ports",
@@ -196,8 +212,12 @@ LAYERS = {
         # The link has a door, and the door knows who is there.
         "pcap_zmq.sources.door",
         "pcap_zmq.sources.gate",
+        # What a source of packets and a survey stand on.
+        "pcap_zmq.sources.capture_file",
+        "pcap_zmq.sources.inputs",
         "pcap_zmq.allowed",
         "pcap_zmq.connections",
+        "pcap_zmq.units",
     ),
     "pcap_zmq.disk.": (*VALUES, "pcap_zmq.formats.", "pcap_zmq.disk."),
     "pcap_zmq.sinks.": (
@@ -208,6 +228,17 @@ LAYERS = {
         "pcap_zmq.disk.",
         "pcap_zmq.ends",
         "pcap_zmq.sockets",
+        # What pipes have in common, whoever reads them.
+        "pcap_zmq.sinks.pipe",
+        "pcap_zmq.sinks.process",
+        # What a live stream is made of.
+        "pcap_zmq.sinks.clients",
+        "pcap_zmq.sinks.listening",
+        # An output is one of several.
+        "pcap_zmq.sinks.branch",
+        # So is a receiver.
+        "pcap_zmq.sinks.link",
+        "pcap_zmq.sinks.ways",
     ),
     "pcap_zmq.tools.": ("pcap_zmq.",),
     # The command line knows the tools and their options, not what they are made of;
@@ -222,9 +253,16 @@ LAYERS = {
         "pcap_zmq.supervisor",
         "pcap_zmq.doctor.finding",
         "pcap_zmq.metrics.exporters",
+        "pcap_zmq.formats.capture_index",
+        "pcap_zmq.formats.clock_offset",
+        "pcap_zmq.formats.inquiry",
         "pcap_zmq.formats.linktype",
         "pcap_zmq.formats.codec",
+        # What --shed may say.
+        "pcap_zmq.policy.shed",
         "pcap_zmq.formats.ledger",
+        "pcap_zmq.formats.output_line",
+        "pcap_zmq.formats.quantity",
         "pcap_zmq.formats.settings",
         "pcap_zmq.logs",
         "pcap_zmq.units",

@@ -60,7 +60,7 @@ def test_when_all_goes_well(
 def test_when_a_link_type_is_dropped(
     tools: Tools, endpoint: str, savefile: Path, tmp_path: Path
 ) -> None:
-    options = ("--linktype", "ethernet", "--once")
+    options = ("--linktype", "linux_sll", "--once")
     receiver = tools.receive(endpoint, f"file:{tmp_path}/out", *options)
     sent = tools.send(savefile, endpoint).finish()
     received = receiver.finish()

@@ -15,6 +15,7 @@ from tests.support.pipeline_fakes import (
     Alarm,
     Flag,
     Item,
+    Keeper,
     ListSource,
     ManualClock,
     MoodySink,
@@ -25,6 +26,9 @@ from tests.support.pipeline_fakes import (
 from tests.support.properties import bounded, thorough
 
 LINGER_NS = 50 * MS
+
+TURNS = 1_000
+"""More than there are in the linger time."""
 
 
 class Bench:
@@ -37,13 +41,14 @@ class Bench:
         *,
         drops: bool = False,
         parts: Iterable[int] = (),
+        stage: Splitter | None = None,
     ) -> None:
         self.clock = ManualClock()
         self.started_ns = self.clock.now_ns
         self.stop = Flag()
         self.poller = SteppingPoller(self.clock, self.stop)
         self.source = ListSource(script, self.clock)
-        self.stage = Splitter(parts)
+        self.stage = stage or Splitter(parts)
         self.sink = sink or MoodySink()
         self.dropped: list[Item] = []
         self.pipeline = Pipeline(
@@ -328,6 +333,68 @@ SCRIPTS = st.lists(
 ANSWERS = st.lists(st.booleans(), max_size=60)
 PARTS = st.lists(st.integers(0, 3), max_size=40)
 STOPS = st.none() | st.integers(0, 100 * MS)
+
+
+# A stage that holds.
+
+
+def test_what_a_stage_holds_goes_on_when_it_is_due() -> None:
+    script: list[Item | int] = [*items(3), 30 * MS, Item(9), 60 * MS, Item(1)]
+    keeper = Keeper(20 * MS)
+    bench = Bench(script, stage=keeper)
+    bench.run()
+    assert [item.count for item in bench.sink.taken] == [1, 2, 3, 9, 1]
+    waits = [ns - bench.started_ns for ns in keeper.given_ns]
+    # The first ones came in the first turn, the last one 30 ms later.
+    assert all(20 * MS <= ns <= 21 * MS for ns in waits[:3])
+    assert 50 * MS <= waits[3] <= 51 * MS
+
+
+def test_a_source_that_runs_dry_ends_the_wait() -> None:
+    bench = Bench(items(5), stage=Keeper(3_600_000 * MS))
+    bench.run()
+    assert bench.sink.taken == bench.source.given
+    assert bench.elapsed_ns < MS
+
+
+def test_a_signal_ends_the_wait() -> None:
+    bench = Bench([*items(5), 3_600_000 * MS], stage=Keeper(3_600_000 * MS))
+    bench.run_and_stop_after(5 * MS)
+    assert bench.sink.taken == bench.source.given
+    assert bench.elapsed_ns < 6 * MS
+
+
+def test_what_a_stage_holds_is_asked_for_only_when_it_can_be_offered() -> None:
+    sink = MoodySink([False] * 10)
+    keeper = Keeper(2 * MS)
+    bench = Bench([*items(6), 50 * MS], sink, stage=keeper)
+    bench.run()
+    assert bench.sink.taken == bench.source.given
+    assert keeper.given_ns[2] >= bench.started_ns + 10 * MS
+
+
+def test_what_a_stage_still_holds_at_the_end_is_there_to_be_accounted_for() -> None:
+    sink = MoodySink([True] + [False] * TURNS)
+    bench = Bench([*items(5), 10 * MS], sink, stage=Keeper(MS))
+    bench.run_and_stop_after(5 * MS)
+    taken = count_packets(sink.taken)
+    assert taken + count_packets(bench.pipeline.held) == count_packets(
+        bench.source.given
+    )
+
+
+def test_acknowledgements_are_not_given_for_what_a_stage_holds() -> None:
+    bench = Bench([*items(2), 10 * MS, Item(1)], stage=Keeper(5 * MS))
+    seen: list[int] = []
+
+    class Witness(Timer):
+        def serve(self, now: Instant) -> None:
+            seen.append(len(bench.source.settled))
+            super().serve(now)
+
+    bench.run([Witness(MS, bench.clock)])
+    assert set(seen) == {0, 2}
+    assert bench.source.settled == ["receipt 0", "receipt 1"]
 
 
 @given(SCRIPTS, ANSWERS, PARTS)

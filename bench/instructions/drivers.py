@@ -13,8 +13,16 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from bench.instructions.flows import flowing
 from bench.instructions.parts import stretches
-from bench.instructions.traffic import BATCH_BYTES, SIZES, datagram, payload
+from bench.instructions.traffic import (
+    BATCH_BYTES,
+    SIZES,
+    datagram,
+    payload,
+    record,
+    unfinished,
+)
 
 TIMES = 5
 """How often a loop in C is called in a stretch."""
@@ -24,6 +32,7 @@ def parsing(_: Path) -> None:
     """The kernel's datagrams to packet records in a batch buffer."""
     from nflog_ffi._nflog import ffi, lib
     from pcap_ffi import new_buffer
+    from pcap_zmq.formats.linktype import ETHERNET, NFLOG, RAW
 
     # Both owned here, the group for as long as the parser points to it.
     groups = ffi.new("struct nflog_group[]", 1)
@@ -43,9 +52,42 @@ def parsing(_: Path) -> None:
             if taken != len(octets) or not used[0] or parser.counts.missed:
                 raise AssertionError(f"{taken} of {len(octets)} octets were parsed")
 
-    for size in SIZES:
-        octets, packets = datagram(size)
-        stretches(f"parse {size}", TIMES * packets, partial(parse, octets))
+    for name, linktype in (("", RAW), (" nflog", NFLOG), (" ethernet", ETHERNET)):
+        parser.linktype = linktype
+        for size in SIZES:
+            octets, packets = datagram(size)
+            stretches(f"parse{name} {size}", TIMES * packets, partial(parse, octets))
+
+
+def mending(_: Path) -> None:
+    """What mending costs a packet: that is whole, that lacks its checksum, and a packet
+    of 30 kB that is split, for each that it becomes."""
+    from pcap_ffi import Mender
+    from pcap_zmq.formats.linktype import RAW
+    from pcap_zmq.formats.savefile import iter_packets
+
+    def mend(mender: Mender, records: bytes, made: int) -> None:
+        for _ in range(TIMES):
+            found = mender.mend(records, RAW)
+            if (found.fixed or found.segments) != made:
+                raise AssertionError(f"{found.fixed}, {found.segments}, not {made}")
+
+    fix, split = Mender(fix=True, mtu=None), Mender(fix=True, mtu=1500)
+    for name, mender, size, is_whole in (
+        ("mend whole 1400", fix, 1400, True),
+        ("mend 200", fix, 200, False),
+        ("mend 1400", fix, 1400, False),
+        ("segment 30000", split, 40 + 21 * 1460, False),
+    ):
+        packet = unfinished(size)
+        if is_whole:
+            (whole,) = iter_packets(fix.mend(record(packet, 0), RAW).records)
+            packet = whole.data
+        count = BATCH_BYTES // (len(packet) + 16)
+        records = b"".join(record(packet, number) for number in range(count))
+        made = 0 if is_whole else count * (21 if mender is split else 1)
+        packets = TIMES * (made if mender is split else count)
+        stretches(name, packets, partial(mend, mender, records, made))
 
 
 def coding(_: Path) -> None:
@@ -73,13 +115,26 @@ def linking(directory: Path) -> None:
     receiver.count(directory)
 
 
+def ordering(_: Path) -> None:
+    """Several senders' packets by their times."""
+    from bench.instructions import order
+
+    order.count()
+
+
 def looping(directory: Path) -> None:
     """Both kinds of loops in C, for one start of the interpreter."""
     parsing(directory)
+    mending(directory)
     coding(directory)
 
 
-DRIVERS = {"looping": looping, "linking": linking}
+DRIVERS = {
+    "looping": looping,
+    "linking": linking,
+    "flowing": flowing,
+    "ordering": ordering,
+}
 
 if __name__ == "__main__":
     # A collection comes after so many allocations, whatever they were for: it would

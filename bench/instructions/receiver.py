@@ -21,6 +21,7 @@ from pcap_zmq.connections import Connections
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.codec import Codec
+from pcap_zmq.formats.file_format import Pcap
 from pcap_zmq.formats.link import ACK_NS
 from pcap_zmq.formats.linktype import RAW
 from pcap_zmq.formats.receiver_link import ReceiverLink
@@ -106,7 +107,7 @@ class Receiver:
         self._steps = Steps(STEP_NS)
         counters = ReceiverCounters()
         sink = SavefileSink(
-            "/dev/null", linktype=None, nanoseconds=True, overwrite=True,
+            "/dev/null", linktype=None, file_format=Pcap(), overwrite=True,
             counters=counters,
         )  # fmt: skip
         self._sink = opened.enter_context(closing(sink))

@@ -17,6 +17,7 @@ NLBUFSIZ = 128 << 10
 
 _RECORD = struct.Struct("<IIII")
 _IPV4 = struct.Struct(">BBHHHBBH4s4s")
+_PSEUDO = struct.Struct(">6H")
 _SECONDS = 1_700_000_000
 
 _WORDS = (
@@ -46,6 +47,22 @@ def ipv4(length: int) -> bytes:
     """A packet of so many octets, at least 20, of UDP from one host to another."""
     header = _IPV4.pack(0x45, 0, length, 0, 0, 64, 17, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
     return header + bytes(length - _IPV4.size)
+
+
+def unfinished(length: int) -> bytes:
+    """A packet of so many octets of TCP, with its checksum left to the network card."""
+    ip = ipv4(length)
+    ip = ip[:9] + b"\6" + ip[10:20]
+    # The sum of the pseudo-header: two addresses, the protocol, the length.
+    rest = (6).to_bytes(2) + (length - 20).to_bytes(2)
+    total: int = sum(_PSEUDO.unpack(ip[12:20] + rest))
+    checksum = (total & 0xFFFF) + (total >> 16)
+    tcp = struct.pack(">HHIIBBHHH", 80, 40_000, 1, 1, 0x50, 0x18, 500, checksum, 0)
+    header = ip[:10] + b"\0\0" + ip[12:]
+    words: int = sum(struct.unpack(">10H", header))
+    words = (words & 0xFFFF) + (words >> 16)
+    finished = header[:10] + (words ^ 0xFFFF).to_bytes(2) + header[12:]
+    return (finished + tcp + bytes(range(256)) * (length // 256 + 1))[:length]
 
 
 def record(packet: bytes, number: int) -> bytes:

@@ -31,6 +31,9 @@ SECONDS = 3.0
 SECONDS_QUICK = 0.5
 
 BATCH_AGE_MS = BATCH_AGE_NS.default / NS_PER_MS
+REORDER = "50ms"
+"""Of one sender, there is nothing to merge: what shows is the wait for others."""
+
 # By percentile and rate, in milliseconds.
 GOALS = {
     (50.0, RATES[0]): 15.0,
@@ -42,14 +45,18 @@ TEXT = (
     "milliseconds, uncompressed: in each run a percentile, and of these the median "
     "(least to most). pcap-zmq-send's batches are at most --batch-age, "
     f"{BATCH_AGE_MS:.0f} ms, old; "
-    "tcpdump has -U here, and leaves the kernel's timer at a second. A packet that was "
-    "lost has no latency: the last column says how many were.\n\n"
+    f"with --reorder {REORDER} the receiver lets each packet wait so long for other "
+    "senders'; tcpdump has -U here, and leaves the kernel's timer at a second. A "
+    "packet that was lost has no latency: the last column says how many were.\n\n"
 )
 
 
 def measure(bench: Bench) -> Section:
     pipes: dict[str, Callable[[], Pipe]] = {
         "pcap-zmq": PcapZmq,
+        f"pcap-zmq --reorder {REORDER}": lambda: PcapZmq(
+            receive_options=("--reorder", REORDER)
+        ),
         "tcpdump -U and socat": lambda: TcpdumpSocat(
             unbuffered=True, is_root=bench.is_root
         ),

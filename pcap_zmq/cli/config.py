@@ -137,5 +137,5 @@ def _default_of(parameter: click.Parameter) -> str:
             text = kind.default_text if isinstance(kind, Quantity) else str(default)
             # A TOML string is written as one of JSON.
             return text if text.isdecimal() else json.dumps(text)
-        case Shape.ONE:
+        case Shape.ONE | Shape.SOME:
             return f"<{_metavar(parameter)}>"

@@ -4,7 +4,19 @@ import click
 
 from pcap_zmq import __version__
 
-NAMES = ("completion", "config", "doctor", "keygen", "recv", "send", "status")
+NAMES = (
+    "completion",
+    "config",
+    "doctor",
+    "extcap",
+    "keygen",
+    "map",
+    "query",
+    "recv",
+    "relay",
+    "send",
+    "status",
+)
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -31,14 +43,30 @@ def subcommand(name: str) -> click.Command | None:
             from pcap_zmq.cli.doctor import doctor
 
             return doctor
+        case "extcap":
+            from pcap_zmq.cli.extcap import extcap
+
+            return extcap
         case "keygen":
             from pcap_zmq.cli.keygen import keygen
 
             return keygen
+        case "map":
+            from pcap_zmq.cli.map import map_command
+
+            return map_command
+        case "query":
+            from pcap_zmq.cli.query import query
+
+            return query
         case "recv":
             from pcap_zmq.cli.receive import receive
 
             return receive
+        case "relay":
+            from pcap_zmq.cli.relay import relay
+
+            return relay
         case "send":
             from pcap_zmq.cli.send import send
 

@@ -7,33 +7,18 @@ from typing import Any, TypeVar
 import click
 
 from pcap_zmq.formats import linktype as linktypes
-from pcap_zmq.options import GIB, KIB, MIB, Bounds
-from pcap_zmq.units import NS_PER_MS, NS_PER_S
+from pcap_zmq.formats.quantity import (
+    DURATION_UNITS,
+    PLAIN_UNITS,
+    QUANTITY,
+    SIZE_UNITS,
+    describe_duration,
+    describe_size,
+    parse,
+)
+from pcap_zmq.options import KEEP_AGED_BYTES, KEEP_BYTES, KEEP_NS, Bounds, Keep
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-_SIZE_UNITS = {
-    "": 1,
-    "b": 1,
-    "k": KIB,
-    "kb": 1_000,
-    "kib": KIB,
-    "m": MIB,
-    "mb": 1_000_000,
-    "mib": MIB,
-    "g": GIB,
-    "gb": 1_000_000_000,
-    "gib": GIB,
-}
-_DURATION_UNITS = {
-    "": NS_PER_S,
-    "ms": NS_PER_MS,
-    "s": NS_PER_S,
-    "m": 60 * NS_PER_S,
-    "min": 60 * NS_PER_S,
-    "h": 3600 * NS_PER_S,
-}
-_QUANTITY = re.compile(r"\s*(\d{1,20}(?:\.\d{1,20})?)\s*([a-zA-Z]*)\s*")
 
 
 class Quantity(click.ParamType):  # type: ignore[type-arg]  # only newer ones have
@@ -58,14 +43,13 @@ class Quantity(click.ParamType):  # type: ignore[type-arg]  # only newer ones ha
     ) -> int:
         if isinstance(value, int):
             return value
-        match = _QUANTITY.fullmatch(str(value).removesuffix(self._suffix))
-        if match is None or match[2].lower() not in self._units:
+        number = parse(str(value).removesuffix(self._suffix), self._units)
+        if number is None:
             self.fail(
                 f"{value!r} is no {self.name}; write it as {self.default_text}",
                 param,
                 ctx,
             )
-        number = round(float(match[1]) * self._units[match[2].lower()])
         if not self._is_within(number):
             self.fail(f"{value} is out of bounds: {self.bounds_text}", param, ctx)
         return number
@@ -90,43 +74,43 @@ class Quantity(click.ParamType):  # type: ignore[type-arg]  # only newer ones ha
         return is_zero or bounds.minimum <= number <= bounds.maximum
 
 
-def describe_size(octets: int) -> str:
-    """In the largest unit that leaves a whole number."""
-    for unit, size in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
-        if octets and octets % size == 0:
-            return f"{octets // size}{unit}"
-    return f"{octets}"
-
-
-def describe_duration(nanoseconds: int) -> str:
-    """In hours, seconds or milliseconds, whichever is whole."""
-    if nanoseconds and nanoseconds % (3600 * NS_PER_S) == 0:
-        return f"{nanoseconds // (3600 * NS_PER_S)}h"
-    if nanoseconds % NS_PER_S == 0:
-        return f"{nanoseconds // NS_PER_S}s"
-    return f"{nanoseconds // NS_PER_MS}ms"
-
-
 def size(bounds: Bounds) -> Quantity:
     """Octets: 64MiB, 256KiB, 1000000."""
-    return Quantity("size", _SIZE_UNITS, bounds, describe_size)
+    return Quantity("size", SIZE_UNITS, bounds, describe_size)
 
 
 def rate(bounds: Bounds) -> Quantity:
     """Octets per second: 5MiB/s."""
     return Quantity(
-        "rate", _SIZE_UNITS, bounds, lambda n: describe_size(n) + "/s", suffix="/s"
+        "rate", SIZE_UNITS, bounds, lambda n: describe_size(n) + "/s", suffix="/s"
     )
 
 
 def duration(bounds: Bounds) -> Quantity:
     """Nanoseconds: 250ms, 2s, 5m; a bare number is seconds."""
-    return Quantity("duration", _DURATION_UNITS, bounds, describe_duration)
+    return Quantity("duration", DURATION_UNITS, bounds, describe_duration)
 
 
 def number(bounds: Bounds) -> Quantity:
     """A plain number."""
-    return Quantity("number", {"": 1}, bounds, str)
+    return Quantity("number", PLAIN_UNITS, bounds, str)
+
+
+class KeepType(click.ParamType):  # type: ignore[type-arg]
+    """256MiB; or 60s, which has a bound in octets, too."""
+
+    name = "keep"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Keep:
+        if isinstance(value, Keep):
+            return value
+        match = QUANTITY.fullmatch(str(value))
+        if match is not None and match[2].lower() in {"ms", "s", "min", "h"}:
+            age_ns = duration(KEEP_NS).convert(value, param, ctx)
+            return Keep(KEEP_AGED_BYTES, age_ns)
+        return Keep(size(KEEP_BYTES).convert(value, param, ctx))
 
 
 def quantity_option(
@@ -163,3 +147,30 @@ class Linktype(click.ParamType):  # type: ignore[type-arg]
         raise click.BadParameter(
             f"{value!r} is no link type; write {names} or a number", ctx, param
         )
+
+
+class Words(click.ParamType):  # type: ignore[type-arg]
+    """Text; several in a variable as a shell has them, so that quotes keep blanks."""
+
+    name = "text"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        return str(value)
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        # Here, so that --help does not load it.
+        import shlex
+
+        try:
+            return shlex.split(rv)
+        except ValueError:
+            return rv.split()
+
+
+class Lines(Words):
+    """Text; several in a variable one a line."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [line for line in rv.splitlines() if line.strip()]

@@ -11,7 +11,9 @@ from pcap_zmq import options
 from pcap_zmq.cli.command import tool_command
 from pcap_zmq.cli.exporting import export_options, exports_of
 from pcap_zmq.cli.keying import client_key_options, client_keys_of
+from pcap_zmq.cli.mending import mend_options, mending_of
 from pcap_zmq.cli.options import (
+    Words,
     duration,
     number,
     quantity_option,
@@ -27,12 +29,29 @@ if TYPE_CHECKING:
 NFLOG_PREFIX = "nflog:"
 PCAP_PREFIX = "pcap:"
 CODECS = ("zlib", "zstd", "lz4", "none")
+SHEDS = ("tail", "flow", "packet")
 SPOOL_DROPS = ("newest", "oldest")
+LINKTYPES = ("raw", "nflog", "ethernet")
 
 
 @tool_command("send")
 @click.argument("source")
-@click.argument("endpoint")
+@click.argument("endpoint", metavar="ENDPOINT...", nargs=-1, type=Words())
+@click.option(
+    "--balance",
+    type=click.Choice(("flow",)),
+    help="Several ENDPOINTs: each flow to one of them, both directions to the same.",
+)
+@click.option(
+    "--balance-inner", is_flag=True, help="Go by what is within tunnels, if anything."
+)
+@click.option("--copy", is_flag=True, help="Several ENDPOINTs: everything to all.")
+@quantity_option(
+    "--failover",
+    duration(options.FAILOVER_NS),
+    "Several ENDPOINTs: after so long without one, its flows move to the others, or "
+    "it is waited for no longer; 0: never.",
+)
 @click.option("--bind", is_flag=True, help="Listen on ENDPOINT; the receiver connects.")
 @click.option(
     "--name",
@@ -56,6 +75,18 @@ SPOOL_DROPS = ("newest", "oldest")
     "--high-watermark",
     rate(options.HIGH_WATERMARK),
     "Drop what exceeds this; 0: never. A savefile waits instead.",
+)
+@click.option(
+    "--shed",
+    type=click.Choice(SHEDS),
+    default="tail",
+    show_default=True,
+    help="What to drop then: the tails of flows, flows whole, or packets as they come.",
+)
+@quantity_option(
+    "--flow-table",
+    size(options.FLOW_TABLE),
+    "Octets for what --shed tail remembers of flows, 16 for each.",
 )
 @click.option(
     "--codec",
@@ -95,10 +126,28 @@ SPOOL_DROPS = ("newest", "oldest")
     duration(options.LINGER_NS),
     "After SIGTERM or SIGINT: how long to go on delivering what is held.",
 )
+@mend_options
 @client_key_options
+@click.option(
+    "--other-peer-key",
+    "other_peer_keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Public certificates of the ENDPOINTs after the first, in their order. "
+    "[default: that of --peer-key]",
+)
 @click.option("--user", metavar="NAME", help="Become this user once open.")
 @quantity_option(
     "--report", duration(options.REPORT_NS), "How often to log a line; 0: never."
+)
+@click.option(
+    "--linktype",
+    type=click.Choice(LINKTYPES),
+    default="raw",
+    show_default=True,
+    help="NFLOG: packets alone, with all that the kernel says of them, or behind "
+    "Ethernet headers.",
 )
 @quantity_option(
     "--snaplen", size(options.SNAPLEN), "NFLOG: octets kept per packet at most."
@@ -124,12 +173,12 @@ SPOOL_DROPS = ("newest", "oldest")
     "NFLOG: octets that may wait in the kernel for this program.",
 )
 @export_options
-def send(source: str, endpoint: str, **flags: Any) -> None:
-    """Send packets from SOURCE to the pcap-zmq-recv at ENDPOINT.
+def send(source: str, endpoint: tuple[str, ...], **flags: Any) -> None:
+    """Send packets from SOURCE to the pcap-zmq-recv at each ENDPOINT.
 
-    SOURCE is NFLOG groups (0,1 or nflog:0,1), or a pcap or pcapng savefile, gzipped or
-    not (a path, pcap:PATH, or - for standard input). ENDPOINT is tcp://HOST:PORT or
-    ipc://PATH.
+    SOURCE is NFLOG groups (0,1 or nflog:0,1), or a pcap or pcapng savefile (a path,
+    pcap:PATH, or - for standard input), plain or compressed by gzip, xz, zstd or lz4.
+    ENDPOINT is tcp://HOST:PORT or ipc://PATH.
 
     Packets are kept until the receiver has written them; reconnects are tried for ever.
     SIGTERM and SIGINT deliver what is held, say goodbye and print the totals. Exit
@@ -138,9 +187,11 @@ def send(source: str, endpoint: str, **flags: Any) -> None:
     run(lambda: _make(source, endpoint, flags))
 
 
-def _make(source: str, endpoint: str, flags: dict[str, Any]) -> "Send":
+def _make(source: str, endpoint: tuple[str, ...], flags: dict[str, Any]) -> "Send":
     # Here, so that --help does not load ZeroMQ.
+    from pcap_zmq.formats import linktype as linktypes
     from pcap_zmq.formats.codec import Codec
+    from pcap_zmq.policy.shed import How
     from pcap_zmq.tools.send import Send
     from pcap_zmq.tools.send_config import NflogOptions, SavefileOptions, SendConfig
 
@@ -150,7 +201,10 @@ def _make(source: str, endpoint: str, flags: dict[str, Any]) -> "Send":
         "qthreshold": flags.pop("qthreshold"),
         "qtimeout_cs": flags.pop("qtimeout"),
         "rcvbuf": flags.pop("rcvbuf"),
+        "linktype": linktypes.NAMES[flags.pop("linktype")],
     }
+    if not endpoint:
+        raise click.MissingParameter(param_hint="'ENDPOINT'", param_type="argument")
     groups = parse_groups(source)
     chosen: SourceOptions = (
         SavefileOptions(source.removeprefix(PCAP_PREFIX))
@@ -162,13 +216,18 @@ def _make(source: str, endpoint: str, flags: dict[str, Any]) -> "Send":
     return Send(
         SendConfig(
             chosen,
-            endpoint,
+            endpoint[0],
+            endpoint[1:],
+            balance=flags.pop("balance") is not None,
+            failover_ns=flags.pop("failover"),
             keys=client_keys_of(flags),
             codec=Codec[flags.pop("codec").upper()],
+            shed=How(flags.pop("shed")),
             batch_age_ns=flags.pop("batch_age"),
             linger_ns=flags.pop("linger"),
             report_ns=flags.pop("report"),
             exports=exports_of(flags),
+            **mending_of(flags),
             spool_drops_oldest=flags.pop("spool_drop") == "oldest",
             **flags,
         )

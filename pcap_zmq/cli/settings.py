@@ -27,6 +27,8 @@ def shape_of(parameter: click.Parameter) -> Shape:
     """What a file may say of it."""
     if isinstance(parameter, click.Option) and parameter.is_flag:
         return Shape.FLAG
+    if isinstance(parameter, click.Argument) and parameter.nargs == -1:
+        return Shape.SOME
     is_many = parameter.multiple or parameter.nargs != 1
     return Shape.MANY if is_many else Shape.ONE
 

@@ -16,6 +16,7 @@ from pcap_zmq.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from pcap_zmq.formats.ledger import Line, State, Tally
+    from pcap_zmq.formats.output_line import OutputLine
 
 _HEAD = (
     "SENDER",
@@ -29,7 +30,12 @@ _HEAD = (
     "UNACCOUNTED",
     "PER SECOND",
     "RUNNING",
+    "CLOCK",
     "LAST SEEN",
+)
+_OUTPUTS_HEAD = (
+    *("OUTPUT", "WHEN SLOW", "TAKEN", "WRITTEN"),
+    *("HELD", "DROPPED", "READERS"),
 )
 _TEXT_COLUMNS = 2
 """Columns of words, on the left; the others are numbers."""
@@ -59,18 +65,21 @@ def status(
     packets are accounted for, 1 some are not, 2 usage, 3 permission, 4 no answer.
     """
     # Here, so that --help does not load ZeroMQ.
+    from pcap_zmq.formats.inquiry import Kind
+    from pcap_zmq.formats.ledger import decode_state
     from pcap_zmq.poll import Stop
-    from pcap_zmq.tools.status import Status, StatusConfig
+    from pcap_zmq.tools.asker import Asker, AskerConfig
 
     stop = Stop()
     is_balanced = True
     try:
-        asking = Status(StatusConfig(address, timeout, client_keys_of(keys)))
+        asking = Asker(AskerConfig(address, timeout, client_keys_of(keys)))
         if is_rehearsal(click.get_current_context()):
             return
         with asking as receiver:
             stop.install()
-            while (state := receiver.ask(stop)) is not None:
+            while (body := receiver.ask(Kind.STATUS, stop)) is not None:
+                state = decode_state(body)
                 is_balanced = not any(line.tally.unaccounted for line in state.senders)
                 _show(state, as_json=as_json, clear=watch and sys.stdout.isatty())
                 if not watch:
@@ -102,12 +111,31 @@ def render(state: "State") -> str:
     senders = sorted(state.senders, key=lambda line: (line.name, line.sender))
     rows = [_HEAD, *(_row(line, state.now_ns) for line in senders)]
     if len(senders) > 1:
-        row = ("all", "", *_numbers(state.total), "", "", "")
+        row = ("all", "", *_numbers(state.total), "", "", "", "")
         rows.append(row)
     lines += _table(rows)
     for line in senders:
         lines += _notes(line, state)
-    return _plain(lines)
+    return _plain([*lines, *_outputs(state.outputs)])
+
+
+def _outputs(outputs: "Sequence[OutputLine]") -> list[str]:
+    """A table of them, and what its numbers are made of; nothing where there is one."""
+    if not outputs:
+        return []
+    rows: list[Sequence[str]] = [_OUTPUTS_HEAD]
+    notes = []
+    for line in outputs:
+        dropped = sum(line.dropped.values())
+        numbers = (line.taken, line.written, line.held, dropped, line.readers)
+        policy = "drop" if line.drops else "wait"
+        rows.append((line.name, policy, *map(str, numbers)))
+        notes += [
+            f"{line.name}: dropped {n} as {why}" for why, n in line.dropped.items()
+        ]
+        if line.has_failed:
+            notes.append(f"{line.name}: has failed, and takes no more")
+    return [*_table(rows), *notes]
 
 
 def _plain(lines: Sequence[str]) -> str:
@@ -125,6 +153,7 @@ def _row(line: "Line", now_ns: int) -> tuple[str, ...]:
         *_numbers(line.tally),
         str(line.rate),
         _age(now_ns - line.started_ns),
+        _clock(line),
         "here" if line.is_here else f"{_age(now_ns - line.seen_ns)} ago",
     )
 
@@ -157,6 +186,9 @@ def _notes(line: "Line", state: "State") -> list[str]:
         )
     if line.repeated:
         notes.append(f"{line.repeated} came again and were passed over")
+    if line.late:
+        notes.append(f"{line.late} came too late to be put in order")
+    notes += _notes_on_clock(line)
     if line.malformed:
         notes.append(f"{line.malformed} malformed messages")
     if tally.elsewhere:
@@ -167,6 +199,28 @@ def _notes(line: "Line", state: "State") -> list[str]:
     if line.runs > 1:
         notes.append(f"started {line.runs} times")
     return [f"{line.name}: {note}" for note in notes]
+
+
+def _clock(line: "Line") -> str:
+    from pcap_zmq.formats.clock_offset import describe_offset
+
+    offset_ns = line.clock_offset_ns
+    return "-" if offset_ns is None else describe_offset(offset_ns)
+
+
+def _notes_on_clock(line: "Line") -> list[str]:
+    from pcap_zmq.formats.clock_offset import is_wrong
+
+    notes = []
+    offset_ns, error_ns = line.clock_offset_ns, line.clock_error_ns
+    if offset_ns is not None and error_ns is not None and is_wrong(offset_ns, error_ns):
+        notes.append(
+            f"its clock is {_clock(line)} off the receiver's, give or "
+            f"take {error_ns / NS_PER_MS:.1f}ms: set both by NTP"
+        )
+    if line.clock_jumps:
+        notes.append(f"its clock was set {line.clock_jumps} times")
+    return notes
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -33,6 +33,7 @@ class _Sender:
     runs: int = 0
     repeated: int = 0
     malformed: int = 0
+    late: int = 0
     past: Tally = field(default_factory=Tally)
 
 
@@ -74,6 +75,7 @@ class Book:
         sender.past.add(tally)
         sender.repeated += stream.repeated
         sender.malformed += stream.malformed
+        sender.late += stream.late
         sender.open.discard(stream.key)
         if not sender.open:
             del self._senders[stream.key.sender]
@@ -117,6 +119,10 @@ def _line(
         runs=sender.runs,
         repeated=sender.repeated + sum(stream.repeated for stream in streams),
         malformed=sender.malformed + sum(stream.malformed for stream in streams),
+        late=sender.late + sum(stream.late for stream in streams),
         rate=present.rate,
+        clock_offset_ns=present.clock.offset_ns(now),
+        clock_error_ns=present.clock.error_ns(now),
+        clock_jumps=present.clock.jumps,
         tally=tally,
     )

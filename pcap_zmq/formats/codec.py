@@ -76,7 +76,7 @@ def compressor(codec: Codec, level: int | None = None) -> Compress:
         case Codec.ZSTD:
             return _zstd_compressor(level)
         case Codec.LZ4:
-            block = _library("lz4.block", "lz4")
+            block = library("lz4.block", "lz4")
             mode = "high_compression" if level else "default"
             return functools.partial(
                 block.compress, mode=mode, compression=level, store_size=False
@@ -92,7 +92,7 @@ def light_compressor(codec: Codec, level: int | None = None) -> Compress:
 
 
 def _zstd_compressor(level: int) -> Compress:
-    zstandard = _library("zstandard", "zstd")
+    zstandard = library("zstandard", "zstd")
     compress: Compress = zstandard.ZstdCompressor(level=level).compress
     return compress
 
@@ -129,7 +129,7 @@ def _decompress_zlib(payload: Octets, raw_length: int) -> bytes:
 
 
 def _decompress_zstd(payload: Octets, raw_length: int) -> bytes:
-    zstandard = _library("zstandard", "zstd")
+    zstandard = library("zstandard", "zstd")
     try:
         parameters = zstandard.get_frame_parameters(payload)
         # The library takes the size that the frame claims before any bound of ours.
@@ -153,19 +153,19 @@ def _decompress_zstd(payload: Octets, raw_length: int) -> bytes:
 @functools.cache
 def _zstd_decompressor() -> Any:
     """One for all: to make one costs more than to decompress a small batch."""
-    return _library("zstandard", "zstd").ZstdDecompressor()
+    return library("zstandard", "zstd").ZstdDecompressor()
 
 
 def _nothing_of_zstd(payload: Octets, has_checksum: bool) -> bytes:
     """No octets, from a frame that says so and holds one empty block."""
-    body = bytes(payload[_library("zstandard", "zstd").frame_header_size(payload) :])
+    body = bytes(payload[library("zstandard", "zstd").frame_header_size(payload) :])
     if body != _ZSTD_NO_BLOCK + (_ZSTD_NO_SUM if has_checksum else b""):
         raise FormatError("zstd: a frame of no length that is not empty")
     return b""
 
 
 def _decompress_lz4(payload: Octets, raw_length: int) -> bytes:
-    block = _library("lz4.block", "lz4")
+    block = library("lz4.block", "lz4")
     try:
         raw: bytes = block.decompress(payload, uncompressed_size=raw_length)
     except block.LZ4BlockError as error:
@@ -178,16 +178,16 @@ def load_libraries() -> None:
     for who is about to become another, who may not read where they lie."""
     for module, extra in (("zstandard", "zstd"), ("lz4.block", "lz4")):
         with contextlib.suppress(ConfigError):
-            _library(module, extra)
+            library(module, extra)
 
 
 # Neither library publishes types.
 @functools.cache
-def _library(module: str, extra: str) -> Any:
+def library(module: str, extra: str) -> Any:
     """Imported when first needed: only some users have them."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"codec {extra} needs a library: pip install 'pcap-zmq[{extra}]'"
+            f"{extra} needs a library: pip install 'pcap-zmq[{extra}]'"
         ) from error

@@ -1,7 +1,7 @@
 """Questions to a receiver and its answers, as octets.
 
 Specification: docs/wire.md, section 11. They go over the same sockets as batches do. A
-question is one frame; an answer is its head, and a frame of JSON.
+question is one frame, its head and perhaps details; an answer is a head and a body.
 """
 
 import enum
@@ -16,6 +16,7 @@ from pcap_zmq.packet import Octets
 _HEAD = struct.Struct(">4sBBHQ")
 
 HEAD_LENGTH = _HEAD.size
+_KIND_AT = 5
 
 ANSWER_MAX = 64 << 20
 """Most octets of an answer that an asker takes."""
@@ -25,7 +26,11 @@ class Kind(enum.IntEnum):
     """What is asked for."""
 
     STATUS = 0x10
+    PACKETS = 0x11
 
+
+QUESTION_MAX = HEAD_LENGTH + 8_192
+"""Most octets of a question."""
 
 _ANSWER = 0x80
 """An answer's type is its question's with this bit."""
@@ -33,27 +38,37 @@ _ANSWER = 0x80
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """number: chosen by the asker, given back with the answer."""
+    """number: chosen by the asker, given back with the answer. details: empty for
+    STATUS."""
 
     kind: Kind
     number: int
+    details: bytes = b""
 
 
 def is_question(frames: Sequence[Octets]) -> bool:
     """Whether these frames are a question rather than a sender's message, well-formed
     or not."""
-    return len(frames) == 1 and len(frames[0]) == HEAD_LENGTH
+    if len(frames) != 1 or len(frames[0]) < HEAD_LENGTH:
+        return False
+    return Kind.STATUS <= frames[0][_KIND_AT] < _ANSWER
 
 
 def encode_question(question: Question) -> bytes:
     """Its one frame."""
-    return _HEAD.pack(MAGIC, VERSION, question.kind, 0, question.number)
+    head = _HEAD.pack(MAGIC, VERSION, question.kind, 0, question.number)
+    return head + question.details
 
 
 def decode_question(frames: Sequence[Octets]) -> Question:
     """The question that these frames are. Raises WireError."""
-    kind, number = _decode_head(frames, 1)
-    return Question(_kind_of(kind), number)
+    if len(frames) != 1 or len(frames[0]) > QUESTION_MAX:
+        raise WireError("no question")
+    kind, number = _decode_head(frames[0][:HEAD_LENGTH])
+    question = Question(_kind_of(kind), number, bytes(frames[0][HEAD_LENGTH:]))
+    if question.details and question.kind is Kind.STATUS:
+        raise WireError("a question for the status has no details")
+    return question
 
 
 def encode_answer(question: Question, body: bytes) -> list[Octets]:
@@ -64,7 +79,9 @@ def encode_answer(question: Question, body: bytes) -> list[Octets]:
 
 def decode_answer(frames: Sequence[Octets]) -> tuple[Question, Octets]:
     """What was asked, and the answer's body. Raises WireError."""
-    kind, number = _decode_head(frames, 2)
+    if len(frames) != 2:
+        raise WireError("no answer")
+    kind, number = _decode_head(frames[0])
     if not kind & _ANSWER:
         raise WireError(f"type {kind:#x} is no answer's")
     if len(frames[1]) > ANSWER_MAX:
@@ -72,10 +89,10 @@ def decode_answer(frames: Sequence[Octets]) -> tuple[Question, Octets]:
     return Question(_kind_of(kind & ~_ANSWER), number), frames[1]
 
 
-def _decode_head(frames: Sequence[Octets], count: int) -> tuple[int, int]:
-    if len(frames) != count or len(frames[0]) != HEAD_LENGTH:
+def _decode_head(head: Octets) -> tuple[int, int]:
+    if len(head) != HEAD_LENGTH:
         raise WireError("neither a question nor an answer")
-    magic, version, kind, flags, number = _HEAD.unpack(frames[0])
+    magic, version, kind, flags, number = _HEAD.unpack(head)
     if magic != MAGIC:
         raise WireError("no pcap-zmq inquiry")
     if version != VERSION:

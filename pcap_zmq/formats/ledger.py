@@ -22,6 +22,7 @@ from typing import Any
 
 from pcap_zmq.counters import Reason
 from pcap_zmq.errors import WireError
+from pcap_zmq.formats.output_line import OutputLine, decode_output, encode_output
 from pcap_zmq.packet import Octets
 
 
@@ -96,6 +97,14 @@ class Line:
     rate: int
     """Packets a second, over the time since the sender's last message but one."""
     tally: Tally
+    late: int = 0
+    """Packets that came too late to be put in order, where that is done."""
+    clock_offset_ns: int | None = None
+    """How far its clock is ahead of the receiver's; None: not known."""
+    clock_error_ns: int | None = None
+    """The offset is known to so much in either direction."""
+    clock_jumps: int = 0
+    """Times that its clock was found to have been set."""
 
 
 def total_of(lines: Iterable[Line]) -> Tally:
@@ -119,6 +128,8 @@ class State:
     senders: Sequence[Line]
     receiver: Mapping[str, int]
     """Its own counters; empty for who may see only a line."""
+    outputs: Sequence[OutputLine] = ()
+    """Where there are several; none for who may see only a line."""
 
     @property
     def total(self) -> Tally:
@@ -131,6 +142,7 @@ def encode_state(state: State) -> bytes:
     fields_of_state = {
         **{name: getattr(state, name) for name in _ABOUT_RECEIVER},
         "receiver": state.receiver,
+        "outputs": [encode_output(line) for line in state.outputs],
         "senders": [_encode_line(line) for line in state.senders],
         "total": _encode_tally(state.total),
     }
@@ -147,6 +159,8 @@ def decode_state(octets: Octets) -> State:
                 for name, kind in _ABOUT_RECEIVER.items()
             },
             receiver=_numbers_in(said["receiver"]),
+            # Earlier versions had one.
+            outputs=tuple(decode_output(line) for line in said.get("outputs", ())),
             senders=[_decode_line(line) for line in said["senders"]],
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -154,7 +168,7 @@ def decode_state(octets: Octets) -> State:
 
 
 def _encode_line(line: Line) -> dict[str, Any]:
-    about = {name: getattr(line, name) for name in _ABOUT_SENDER}
+    about = {name: getattr(line, name) for name in (*_ABOUT_SENDER, *_MAYBE)}
     return {**about, **_encode_tally(line.tally)}
 
 
@@ -171,7 +185,8 @@ def _decode_line(said: Mapping[str, Any]) -> Line:
     for reason, packets in _numbers_in(said["dropped"]).items():
         tally.dropped[Reason(reason)] = packets
     about = {name: _checked(said, name, kind) for name, kind in _ABOUT_SENDER.items()}
-    return Line(**about, tally=tally)
+    maybe = {n: _checked(said, n, int) for n in _MAYBE if said.get(n) is not None}
+    return Line(**about, **maybe, tally=tally)
 
 
 def _checked(said: Mapping[str, Any], name: str, kind: type) -> Any:
@@ -188,6 +203,8 @@ def _numbers_in(said: Mapping[str, Any]) -> dict[str, int]:
     return {str(name): _checked(said, name, int) for name in dict(said)}
 
 
+# What is not always known, nor by every receiver.
+_MAYBE = ("late", "clock_offset_ns", "clock_error_ns", "clock_jumps")
 _ABOUT_SENDER: dict[str, type] = {
     "name": str,
     "key": str,

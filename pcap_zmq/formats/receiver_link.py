@@ -5,17 +5,26 @@ Specification: docs/wire.md; the theory of operation is in `formats/link.py`.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import link_ffi
 from link_ffi import Lanes, Shares, Verdict
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.book import Book, key_of
+from pcap_zmq.formats.clock_offset import ClockOffset
 from pcap_zmq.formats.ledger import Line
 from pcap_zmq.formats.link import ACK_NS, HEARTBEAT_NS, SILENCE_NS
+from pcap_zmq.formats.runs import Runs
 from pcap_zmq.formats.stream import ANYBODY, Identity, Receipt, Stream
-from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
+from pcap_zmq.formats.wire import (
+    Message,
+    MessageType,
+    Reply,
+    ReplyType,
+    Role,
+    StreamId,
+)
 from pcap_zmq.packet import EncodedBatch, Instant, Octets
 
 HARD_LIMIT = 2
@@ -24,6 +33,16 @@ many times the queue."""
 
 RATE_NS = 1_000_000_000
 """A sender's rate is measured over at least this long."""
+
+_STRENGTH = {
+    None: 0,
+    ReplyType.ACK: 1,
+    ReplyType.CLOCK: 2,
+    ReplyType.WELCOME: 3,
+    ReplyType.FAREWELL: 3,
+}
+"""Of what is owed only the strongest is said: it says what the others do, but CLOCK's
+moment, which can wait for the next heartbeat."""
 
 STREAMS_OF_ONE_MAX = 16
 """Streams of one key, or of one connection without keys, that are remembered: one for
@@ -46,10 +65,17 @@ def _printable(name: Octets) -> str:
 
 
 class ReceiverLink:
-    """The receiving end: takes each batch of each sender once, in its order."""
+    """The receiving end: takes each batch of each sender once, in its order.
+
+    clock: tells the very moment, to compare senders' clocks with; None: they are not
+    compared."""
 
     def __init__(
-        self, started_ns: int, queue_bytes: int, counters: ReceiverCounters
+        self,
+        started_ns: int,
+        queue_bytes: int,
+        counters: ReceiverCounters,
+        clock: Callable[[], Instant] | None = None,
     ) -> None:
         self.streams: OrderedDict[StreamId, Stream] = OrderedDict()
         """Those that are gone in the order in which they went."""
@@ -59,6 +85,7 @@ class ReceiverLink:
         self._started_ns = started_ns
         self._queue_bytes = queue_bytes
         self._counters = counters
+        self._clock = clock
         self._by_peer: dict[bytes, Stream] = {}
         self._book = Book()
         self._owned: Counter[bytes] = Counter()
@@ -101,6 +128,8 @@ class ReceiverLink:
             stream.lane.is_eager = True
             if stream.lane.is_owed:
                 self._owe(stream, ReplyType.ACK)
+            if self._clock is not None:
+                self._compare_clocks(stream, message, self._clock())
         return None
 
     def knows(self, peer: bytes) -> bool:
@@ -113,6 +142,11 @@ class ReceiverLink:
         if stream is not None:
             stream.malformed += 1
 
+    def clock_on(self, peer: bytes) -> ClockOffset | None:
+        """Of the sender that speaks on a connection."""
+        stream = self._by_peer.get(peer)
+        return stream.clock if stream else None
+
     def name_on(self, peer: bytes) -> str:
         """Who speaks on a connection, for people."""
         stream = self._by_peer.get(peer)
@@ -122,9 +156,10 @@ class ReceiverLink:
         """For batches that lanes have taken."""
         return Receipt(shares, self._by_slot)
 
-    def written(self, receipt: Receipt, now_ns: int) -> None:
+    def written(self, receipt: Receipt | Runs, now_ns: int) -> None:
         """A batch is in the output."""
-        receipt.settle(now_ns)
+        for whole in receipt.whole():
+            whole.settle(now_ns)
         self._is_uneven = self.lanes.take_unevenness() or self._is_uneven
 
     def open(self, peer: bytes, fd: int) -> None:
@@ -230,6 +265,7 @@ class ReceiverLink:
         stream.name = identity.name or _printable(message.payload)
         self._move(stream, peer)
         stream.has_left = False
+        stream.is_relay = message.codec == Role.RELAY
         stream.resume_wanted = False
         # A window granted on an earlier connection binds nobody any more.
         stream.lane.window = stream.lane.reserved = 0
@@ -312,18 +348,29 @@ class ReceiverLink:
         stream.spoke_ns = now_ns
         lane = stream.lane
         self.lanes.spoke(lane)
+        started_ns, clock_ns = self._started_ns, 0
+        if reply_type is ReplyType.CLOCK and self._clock is not None:
+            started_ns, clock_ns = 0, self._clock().mono_ns
+            stream.clock.said(clock_ns)
         return Reply(
             type=reply_type,
             stream=stream.id,
             written=lane.written,
             next=lane.next,
             window=lane.window,
-            receiver_started_ns=self._started_ns,
+            receiver_started_ns=started_ns,
+            clock_ns=clock_ns,
         )
+
+    def _compare_clocks(self, stream: Stream, message: Message, now: Instant) -> None:
+        clocks = wire.decode_clocks(message.payload)
+        if clocks is not None:
+            stream.clock.compare(clocks, now.mono_ns)
+            self._owe(stream, ReplyType.CLOCK)
 
     def _owe(self, stream: Stream, reply_type: ReplyType) -> None:
         """The strongest reply wins: an ACK says nothing that a WELCOME does not."""
-        if stream.owes is None or reply_type is not ReplyType.ACK:
+        if _STRENGTH[reply_type] >= _STRENGTH[stream.owes]:
             stream.owes = reply_type
         self._talkative.add(stream.key)
 

@@ -13,6 +13,10 @@ there. So the disk, where it is not empty, holds everything from the first batch
 not acknowledged, without a hole but at its end: that is what a number's place rests on
 when the next run of the sender reads it. While the link is up and the receiver keeps
 up, the disk is empty and nothing is written to it.
+
+A batch has arrived when it is acknowledged, or on the disk: from there it goes on even
+if we are killed. Then its receipt is in `arrived`, in the order of the batches: nothing
+of the head is behind what is on the disk. What is given up from memory never arrives.
 """
 
 from collections import deque
@@ -96,6 +100,8 @@ class Held:
     reason: Reason = Reason.SENDER_GONE
     is_given_up: bool = False
     """It has gone as a batch of no packets."""
+    receipt: object = None
+    """Of a batch that has not arrived, where somebody wants to know."""
 
     @property
     def packets(self) -> int:
@@ -117,6 +123,8 @@ class SendQueue:
         """The last number that was given."""
         self.sent = 0
         """The last number that was ever sent, by an earlier run too."""
+        self.arrived: list[object] = []
+        """Receipts of what has arrived, for whoever empties it."""
         self._queue_bytes = queue_bytes
         self._counters = counters
         self._spool = spool
@@ -140,6 +148,19 @@ class SendQueue:
         """Of those, on the disk."""
         unread = self._spool.unread_packets if self._spool is not None else 0
         return self._shelved_packets + unread
+
+    @property
+    def expected(self) -> Iterator[tuple[object, int]]:
+        """Receipts of what has not arrived, with the packets of each."""
+        return ((h.receipt, h.packets) for h in self._head if h.receipt is not None)
+
+    @property
+    def linktype(self) -> int | None:
+        """Of the first batch that is held, also on the disk; None: none is known."""
+        if not self._head:
+            self.load()
+        found = (h.batch.linktype for h in self._head if h.batch is not _NOTHING)
+        return next(found, None)
 
     @property
     def first(self) -> int:
@@ -176,7 +197,13 @@ class SendQueue:
         if is_next:
             # A disk that takes no more is no reason to drop what memory can hold.
             self._hold(batch, cost, place)
+        elif place is not None and batch.receipt is not None:
+            self.arrived.append(batch.receipt)
         return is_next or place is not None
+
+    def has_room(self, octets: int) -> bool:
+        """Whether memory can hold a batch of so many."""
+        return self._has_room(wire.cost_of(octets))
 
     def load(self) -> bool:
         """Takes one more batch from the disk into the head; False: not now."""
@@ -222,7 +249,21 @@ class SendQueue:
                 self._counters.dropped[held.reason] += held.lost
             else:
                 self._counters.acknowledged += held.packets
+            if held.receipt is not None:
+                self._note_arrival(held)
             yield held
+
+    def withdraw(self) -> list[EncodedBatch]:
+        """Gives back, in their order, the batches that were never sent: their numbers
+        are free again. Only without a spool, whose numbers are bound."""
+        withdrawn = []
+        while self._head and self._head[-1].sequence > self.sent:
+            held = self._head.pop()
+            self.last -= 1
+            self.held_bytes -= held.cost
+            self._head_packets -= held.packets
+            withdrawn.append(held.batch)
+        return withdrawn[::-1]
 
     def shelve(self) -> bool:
         """Writes to the disk what is in memory only; False where some of it is left."""
@@ -235,10 +276,13 @@ class SendQueue:
                 return False
             self._shelved += 1
             self._shelved_packets += held.packets
+            if held.receipt is not None:
+                self._note_arrival(held)
         return True
 
     def abandon(self) -> int:
-        """Gives up what is not on the disk; returns how many packets."""
+        """Gives up what is not on the disk; returns how many packets. Who wants to
+        know of a batch is told nothing: it has not arrived."""
         self.shelve()
         dropped = 0
         while len(self._head) > self._shelved:
@@ -284,14 +328,20 @@ class SendQueue:
         reason: Reason = Reason.SENDER_GONE,
     ) -> Held:
         self.last += 1
-        held = Held(self.last, batch, cost, place, lost, reason)
+        held = Held(self.last, batch, cost, place, lost, reason, receipt=batch.receipt)
         self._head.append(held)
         self.held_bytes += cost
         self._head_packets += held.packets
         if place is not None:
             self._shelved += 1
             self._shelved_packets += held.packets
+            if held.receipt is not None:
+                self._note_arrival(held)
         return held
+
+    def _note_arrival(self, held: Held) -> None:
+        self.arrived.append(held.receipt)
+        held.receipt = None
 
     def _load(self) -> bool:
         spool = self._spool

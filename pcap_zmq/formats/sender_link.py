@@ -5,14 +5,22 @@ held, and where, is the queue's to know: `formats/send_queue.py`.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.formats import wire
+from pcap_zmq.formats.clock_offset import SenderClock
 from pcap_zmq.formats.link import HEARTBEAT_NS, PATIENCE_NS
 from pcap_zmq.formats.send_queue import SendQueue, Spool
-from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
-from pcap_zmq.packet import EncodedBatch
+from pcap_zmq.formats.wire import (
+    Message,
+    MessageType,
+    Reply,
+    ReplyType,
+    Role,
+    StreamId,
+)
+from pcap_zmq.packet import EncodedBatch, Instant
 
 SHELVE_NS = HEARTBEAT_NS * 3 // 2
 """A receiver that says nothing for this long, more than a heartbeat, may be gone: what
@@ -31,17 +39,21 @@ class State(enum.Enum):
 
 class SenderLink:
     """The sending end: holds at most `queue_bytes`, and what the spool takes, each
-    batch until it is written. totals: what the counters are now, as a header has it."""
+    batch until it is written. linktype: None: that of the first batch, before which
+    nothing is said. totals: what the counters are now, as a header has it. clock:
+    tells the very moment, for the receiver to compare; None: not a word of it."""
 
     def __init__(
         self,
         stream: StreamId,
         name: str,
-        linktype: int,
+        linktype: int | None,
         queue_bytes: int,
         counters: SenderCounters,
         totals: Callable[[], bytes],
         spool: Spool | None = None,
+        role: Role = Role.SENDER,
+        clock: Callable[[], Instant] | None = None,
     ) -> None:
         self.state = State.DOWN
         self.window = 0
@@ -50,7 +62,10 @@ class SenderLink:
         self._stream = stream
         self._name = name.encode()[: wire.NAME_MAX]
         self._linktype = linktype
+        self._role = role
         self._totals = totals
+        self._clock = clock
+        self._told = SenderClock()
         self._queue = SendQueue(queue_bytes, counters, spool)
         self._next_to_send = self._queue.first
         self._under_way = 0
@@ -78,12 +93,47 @@ class SenderLink:
         """Of those, on the disk."""
         return self._queue.shelved_packets
 
+    @property
+    def expected(self) -> Iterator[tuple[object, int]]:
+        """Receipts of what has not arrived, with the packets of each."""
+        return self._queue.expected
+
+    def arrived(self) -> Sequence[object]:
+        """Receipts of the batches that are acknowledged, or on the disk, since this was
+        asked last."""
+        if not self._queue.arrived:
+            return ()
+        arrived, self._queue.arrived = self._queue.arrived, []
+        return arrived
+
+    def withdraw(self) -> list[EncodedBatch]:
+        """Gives back what was never sent: see `SendQueue.withdraw`."""
+        withdrawn = self._queue.withdraw()
+        self._next_to_send = min(self._next_to_send, self._queue.last + 1)
+        self._asked_for = min(self._asked_for, self._queue.last)
+        return withdrawn
+
+    def has_room(self, octets: int) -> bool:
+        """Whether a batch of so many would be taken into memory."""
+        return self.state is not State.GONE and self._queue.has_room(octets)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether it holds what was never sent."""
+        return self._queue.last > self._queue.sent
+
+    def know(self, linktype: int) -> None:
+        """What a hello is to say, if that is not known yet."""
+        if self._linktype is None:
+            self._linktype = linktype
+
     # What happened, told by the edge.
 
     def connected(self, now_ns: int) -> None:
         """A connection is there: what was under way on the last one is unknown."""
         if self.state is not State.GONE:
             self._asked_for = 0
+            self._told.connected()
             self._turn_to(State.GREETING, now_ns)
 
     def disconnected(self) -> None:
@@ -97,6 +147,8 @@ class SenderLink:
         if reply.stream != self._stream or reply.written > self._queue.sent:
             return
         self._heard_ns = now_ns
+        if reply.type is ReplyType.CLOCK and self._clock is not None:
+            self._told.hear(reply.clock_ns, self._clock())
         self._acknowledge(reply.written)
         if reply.type is ReplyType.FAREWELL and self.state is State.LEAVING:
             # What the receiver has is its to deliver now.
@@ -118,6 +170,8 @@ class SenderLink:
 
     def offer(self, batch: EncodedBatch) -> bool:
         """Takes the batch for delivery; False when the queue has no room for it."""
+        if self._linktype is None:
+            self._linktype = batch.linktype
         is_taken = self._queue.offer(batch)
         self._save()
         return is_taken
@@ -158,19 +212,27 @@ class SenderLink:
         return message
 
     def needs_reply(self) -> bool:
-        """Whether a reply decides what can be said next."""
-        return self.state is not State.UP or self._queue.has_more(self._next_to_send)
+        """Whether a reply decides what can be said next, or its moment counts."""
+        return (
+            self.state is not State.UP
+            or self._told.is_waiting
+            or self._queue.has_more(self._next_to_send)
+        )
 
     def due(self) -> int | None:
         """When the link has something to say, unless it speaks before (mono_ns)."""
         dues = []
         match self.state:
+            case State.GREETING if self._linktype is None:
+                pass
             case State.GREETING | State.LEAVING:
                 dues.append(
                     self._spoke_ns if self._speak_up else self._heard_ns + PATIENCE_NS
                 )
             case State.UP:
                 dues += [self._spoke_ns + HEARTBEAT_NS, self._heard_ns + PATIENCE_NS]
+                if self._clock is not None:
+                    dues.append(self._told.due())
         if self._queue.is_at_risk and not self._queue.is_shelving:
             dues.append((self._answered_ns or 0) + SHELVE_NS)
         return min(dues, default=None)
@@ -197,6 +259,10 @@ class SenderLink:
     def _next_message(self, now_ns: int) -> Message | None:
         if self.state in {State.DOWN, State.GONE}:
             return None
+        if self._linktype is None:
+            self._linktype = self._queue.linktype
+            if self._linktype is None:
+                return None
         if now_ns >= self._heard_ns + PATIENCE_NS:
             # The receiver is another one by now, or has forgotten us.
             self._turn_to(State.GREETING, now_ns)
@@ -215,7 +281,8 @@ class SenderLink:
         if self._may_send():
             return self._send_next()
         quiet = now_ns >= self._spoke_ns + HEARTBEAT_NS
-        if quiet or self._said_window != self.window or self._may_ask():
+        tells = self._clock is not None and now_ns >= self._told.due()
+        if quiet or tells or self._said_window != self.window or self._may_ask():
             return self._say(MessageType.HEARTBEAT)
         return None
 
@@ -252,14 +319,20 @@ class SenderLink:
         )
 
     def _say(self, message_type: MessageType) -> Message:
+        payload = b""
+        if message_type is MessageType.HELLO:
+            payload = self._name
+        elif message_type is MessageType.HEARTBEAT and self._clock is not None:
+            payload = wire.encode_clocks(self._told.tell(self._clock()))
         return Message(
             type=message_type,
             stream=self._stream,
             sequence=self._queue.first,
             window=self.window,
-            linktype=self._linktype,
+            linktype=self._linktype or 0,
+            codec=self._role if message_type is MessageType.HELLO else 0,
             totals=self._totals(),
-            payload=self._name if message_type is MessageType.HELLO else b"",
+            payload=payload,
         )
 
     def _acknowledge(self, written: int) -> None:

@@ -27,6 +27,7 @@ class Shape(enum.Enum):
     FLAG = "true or false"
     ONE = "text or a number"
     MANY = "a list of texts or numbers"
+    SOME = "text or a number, or a list of some"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,10 @@ def given(value: object, shape: Shape) -> Given:
         return value
     if shape is Shape.ONE and _is_one(value):
         return _text_of(value)
-    if shape is Shape.MANY and isinstance(value, list) and all(map(_is_one, value)):
+    if shape is Shape.SOME and _is_one(value):
+        return [_text_of(value)]
+    is_list = isinstance(value, list) and all(map(_is_one, value))
+    if shape in {Shape.MANY, Shape.SOME} and isinstance(value, list) and is_list:
         return [_text_of(one) for one in value]
     raise ConfigError(f"wants {shape.value}, not {_describe(value)}")
 

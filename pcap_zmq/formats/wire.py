@@ -20,6 +20,7 @@ VERSION = 1
 _HEADER = struct.Struct(">4sBBBBIII16sQQQ128s")
 _TOTALS = struct.Struct(">16Q")
 _REPLY = struct.Struct(">4sBBHQ16sQQQQ")
+_CLOCKS = struct.Struct(">QQQ")
 
 HEADER_LENGTH = _HEADER.size
 REPLY_LENGTH = _REPLY.size
@@ -54,12 +55,22 @@ class MessageType(enum.IntEnum):
     GOODBYE = 0x04
 
 
+class Role(enum.IntEnum):
+    """What a sender is, in the codec field of its hello."""
+
+    SENDER = 0
+    RELAY = 1
+    """What it holds is its senders', who will send it again."""
+
+
 class ReplyType(enum.IntEnum):
     """What a receiver says."""
 
     WELCOME = 0x81
     ACK = 0x82
     FAREWELL = 0x84
+    CLOCK = 0x83
+    """An acknowledgement that tells the time, to a heartbeat that did."""
 
 
 # The order of the slots is the wire's; slots that are not named here are zero.
@@ -80,6 +91,8 @@ _REASON_SLOTS = {
     12: Reason.SENDER_GONE,
     13: Reason.DAMAGED,
 }
+REASONS_TOLD = frozenset(_REASON_SLOTS.values())
+"""Those that a header has a place for."""
 _HELD_SLOT = 10
 _SPOOLED_SLOT = 14
 _plain_of = operator.attrgetter(*_PLAIN_SLOTS)
@@ -194,6 +207,34 @@ class Reply:
     window: int
     """Octets that the sender may have sent and not found acknowledged."""
     receiver_started_ns: int
+    clock_ns: int = 0
+    """CLOCK: a moment by the receiver's own reckoning, in the place of when it
+    started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What a heartbeat says of the time."""
+
+    wall_ns: int
+    """The sender's clock as it said so, since the epoch."""
+    echo_ns: int
+    """`clock_ns` of the last CLOCK that it heard on this connection; 0: of none."""
+    waited_ns: int
+    """How long ago it heard that, whatever its clock was set to meanwhile."""
+
+
+def encode_clocks(clocks: Clocks) -> bytes:
+    """The payload of a heartbeat."""
+    return _CLOCKS.pack(clocks.wall_ns, clocks.echo_ns, clocks.waited_ns)
+
+
+def decode_clocks(payload: Octets) -> Clocks | None:
+    """What a heartbeat's payload says; None where that is nothing. Any octets may
+    come; what follows is for later versions."""
+    if len(payload) < _CLOCKS.size:
+        return None
+    return Clocks(*_CLOCKS.unpack(payload[: _CLOCKS.size]))
 
 
 def cost_of(payload_length: int) -> int:
@@ -218,7 +259,7 @@ def encode_message(message: Message) -> list[Octets]:
         message.window,
         message.totals,
     )
-    if message.type in {MessageType.HELLO, MessageType.BATCH}:
+    if message.payload or message.type in {MessageType.HELLO, MessageType.BATCH}:
         return [header, message.payload]
     return [header]
 
@@ -276,7 +317,7 @@ def encode_reply(reply: Reply) -> bytes:
         reply.stream.started_ns,
         reply.written,
         reply.next,
-        reply.receiver_started_ns,
+        reply.clock_ns if reply.type is ReplyType.CLOCK else reply.receiver_started_ns,
     )
 
 
@@ -290,7 +331,7 @@ def decode_reply(frames: list[Octets]) -> Reply:
     if len(frame) != REPLY_LENGTH:
         raise WireError(f"a reply of {len(frame)} octets")
     fields = _REPLY.unpack(frame)
-    _, _, kind, flags, window, sender, started_ns, written, next_, receiver = fields
+    _, _, kind, flags, window, sender, started_ns, written, next_, moment = fields
     try:
         reply_type = ReplyType(kind)
     except ValueError as error:
@@ -305,5 +346,6 @@ def decode_reply(frames: list[Octets]) -> Reply:
         written=written,
         next=next_,
         window=window,
-        receiver_started_ns=receiver,
+        receiver_started_ns=0 if reply_type is ReplyType.CLOCK else moment,
+        clock_ns=moment if reply_type is ReplyType.CLOCK else 0,
     )

@@ -8,6 +8,7 @@ from pcap_zmq import __version__
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.formats.ledger import Line, Tally
+from pcap_zmq.formats.output_line import OutputLine
 from pcap_zmq.metrics.family import (
     Distribution,
     Family,
@@ -28,7 +29,13 @@ SENDERS_MAX = 256
 OTHERS = "_others"
 """All senders beyond, together."""
 
-REASONS = (Reason.MALFORMED, Reason.LINKTYPE, Reason.NO_READER, Reason.SHUTDOWN)
+OUTPUT_REASONS = (
+    *(Reason.SLOW_OUTPUT, Reason.OUTPUT_FAILED, Reason.NO_READER),
+    *(Reason.LINKTYPE, Reason.NOT_IP, Reason.MALFORMED, Reason.SHUTDOWN),
+)
+"""Why an output drops."""
+
+REASONS = OUTPUT_REASONS
 """Why a receiver drops."""
 
 
@@ -79,8 +86,39 @@ COUNTED = {
     ): "cut_off",
     _counter("readers", "Times that somebody opened the FIFO."): "readers",
     _counter(
+        "cut_readers", "Clients of a live stream cut off, mostly for being slow."
+    ): "cut_readers",
+    _counter(
+        "refused_readers", "Clients of a live stream beyond its bound."
+    ): "refused_readers",
+    _counter("files", "Files completed by rotation."): "files",
+    _counter("removed_files", "Of them, removed as the oldest."): "removed_files",
+    _counter(
+        "recovered_files", "Files of an earlier run that were completed."
+    ): "recovered_files",
+    _counter(
         "replayed_packets", "Packets left unread by one reader and given to the next."
     ): "replayed",
+    _counter("late_packets", "Packets that came too late to be put in order."): "late",
+    _counter(
+        "hurried_packets", "Packets that could not wait for others for want of room."
+    ): "hurried",
+    _counter(
+        "disordered_packets", "Packets stamped earlier than one before in their batch."
+    ): "disordered",
+    _counter(
+        "fixed_packets", "Packets whose unfinished checksum or length was finished."
+    ): "fixed",
+    _counter(
+        "unfixed_packets", "Packets left unfinished, since some of them is missing."
+    ): "unfixed",
+    _counter(
+        "segmented_in_packets", "Packets split as segmentation offload does it."
+    ): "segmented_in",
+    _counter("segmented_out_packets", "Packets made of those."): "segmented_out",
+    _counter(
+        "unsegmented_packets", "Packets longer than the MTU that cannot be split."
+    ): "unsegmented",
 }
 DROPPED = _counter("dropped_packets", "Packets taken and given up here.", "reason")
 HELD = _gauge("held_packets", "Packets taken and not written yet.")
@@ -106,6 +144,29 @@ SNAPSHOT = _gauge(
     "snapshot_timestamp_seconds", "When these numbers were taken, by this host's clock."
 )
 BUILD = _gauge("build_info", "Versions, as labels; always 1.", "version", "libzmq")
+
+# Of each output, where there are several.
+
+OUTPUT_TERMS: dict[Metric, Callable[[OutputLine], float]] = {
+    _counter(
+        "output_taken_packets", "Packets meant for this output.", "output"
+    ): attrgetter("taken"),
+    _counter(
+        "output_written_packets", "Of those, the ones that are written.", "output"
+    ): attrgetter("written"),
+    _gauge("output_held_packets", "Of those, the ones that wait.", "output"): (
+        attrgetter("held")
+    ),
+    _counter("output_readers", "Times that somebody began to read it.", "output"): (
+        attrgetter("readers")
+    ),
+    _gauge("output_up", "0 once it takes no more for good.", "output"): (
+        lambda line: int(not line.has_failed)
+    ),
+}
+OUTPUT_DROPPED = _counter(
+    "output_dropped_packets", "Of those, the ones given up.", "output", "reason"
+)
 
 # Of each sender: the terms of the ledger's equation, and what else is known.
 
@@ -148,6 +209,15 @@ SENDER_CONNECTED = _sender_gauge("connected", "1 while the sender is here.")
 SENDER_STARTED = _sender_gauge(
     "start_timestamp_seconds", "When its present run began, by its own clock."
 )
+SENDER_LATE = _sender_counter(
+    "late_packets", "Of its packets, those that came too late to be put in order."
+)
+SENDER_CLOCK = _sender_gauge(
+    "clock_offset_seconds", "How far its clock is ahead of ours, once that is known."
+)
+SENDER_CLOCK_ERROR = _sender_gauge(
+    "clock_error_seconds", "The offset is known to so much in either direction."
+)
 SENDER_SEEN = _sender_gauge("last_seen_timestamp_seconds", "When it was last heard.")
 
 METRICS = (
@@ -155,6 +225,8 @@ METRICS = (
     *(CONNECTIONS, CONNECTIONS_LIMIT, SENDERS, CONNECTED, UNACCOUNTED, SNAPSHOT, BUILD),
     *(*TERMS, SENDER_DROPPED, SENDER_HELD, SENDER_REPEATED, SENDER_MALFORMED),
     *(SENDER_RUNS, SENDER_RATE, SENDER_CONNECTED, SENDER_STARTED, SENDER_SEEN),
+    *(SENDER_LATE, SENDER_CLOCK, SENDER_CLOCK_ERROR),
+    *(*OUTPUT_TERMS, OUTPUT_DROPPED),
 )
 """All that a receiver ever shows."""
 
@@ -178,6 +250,8 @@ class ReceiverSources:
     connections_limit: Callable[[], int]
     has_reader: Callable[[], bool] | None
     """None where the output is no FIFO."""
+    outputs: Callable[[], Sequence[OutputLine]] = tuple
+    """A line for each, where there are several."""
 
 
 @dataclass(slots=True)
@@ -192,6 +266,9 @@ class _Sender:
     is_here: bool = False
     started_ns: int = 0
     seen_ns: int = 0
+    late: int = 0
+    clock: tuple[int, int] | None = None
+    """The offset that is farthest off, and its error."""
 
     def add(self, line: Line) -> None:
         self.tally.add(line.tally)
@@ -202,6 +279,12 @@ class _Sender:
         self.is_here = self.is_here or line.is_here
         self.started_ns = max(self.started_ns, line.started_ns)
         self.seen_ns = max(self.seen_ns, line.seen_ns)
+        self.late += line.late
+        offset_ns, error_ns = line.clock_offset_ns, line.clock_error_ns
+        if offset_ns is None or error_ns is None:
+            return
+        if self.clock is None or abs(offset_ns) > abs(self.clock[0]):
+            self.clock = (offset_ns, error_ns)
 
 
 class ReceiverObserver:
@@ -243,6 +326,7 @@ class ReceiverObserver:
         yield single(CONNECTED, sum(line.is_here for line in lines))
         yield single(UNACCOUNTED, sum(line.tally.unaccounted for line in lines))
         yield single(SNAPSHOT, now.wall_ns / NS_PER_S)
+        yield from _of_outputs(sources.outputs())
         yield Family(BUILD, (((__version__, sources.libzmq), 1),))
 
     def _by_label(self, lines: Iterable[Line]) -> dict[str, _Sender]:
@@ -256,6 +340,17 @@ class ReceiverObserver:
             label = line.name if line.name in self._labelled else OTHERS
             shown.setdefault(label, _Sender()).add(line)
         return shown
+
+
+def _of_outputs(lines: Sequence[OutputLine]) -> Iterator[Family]:
+    for metric, get in OUTPUT_TERMS.items():
+        yield Family(metric, tuple(((line.name,), get(line)) for line in lines))
+    samples = [
+        ((line.name, reason.value), line.dropped.get(reason.value, 0))
+        for line in lines
+        for reason in OUTPUT_REASONS
+    ]
+    yield Family(OUTPUT_DROPPED, tuple(samples))
 
 
 def _of_senders(senders: dict[str, _Sender]) -> Iterator[Family]:
@@ -291,3 +386,8 @@ def _of_senders(senders: dict[str, _Sender]) -> Iterator[Family]:
     yield each(SENDER_CONNECTED, lambda sender: int(sender.is_here))
     yield each(SENDER_STARTED, lambda sender: sender.started_ns / NS_PER_S)
     yield each(SENDER_SEEN, lambda sender: sender.seen_ns / NS_PER_S)
+    yield each(SENDER_LATE, lambda sender: sender.late)
+    clocks = [(name, sender.clock) for name, sender in senders.items()]
+    for place, metric in enumerate((SENDER_CLOCK, SENDER_CLOCK_ERROR)):
+        known = [((n,), clock[place] / NS_PER_S) for n, clock in clocks if clock]
+        yield Family(metric, tuple(known))

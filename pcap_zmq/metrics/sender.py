@@ -42,6 +42,11 @@ def _gauge(name: str, help_text: str, *labels: str) -> Metric:
 LOGGED = _counter(
     "logged_packets", "Packets that the kernel logged for us, as far as is certain."
 )
+SHED = _counter(
+    "shed_packets",
+    "Of those dropped above the high watermark: by --shed, tails of flows or flows.",
+    "part",
+)
 DROPPED = _counter("dropped_packets", "Packets read and given up, by reason.", "reason")
 COUNTED = {
     _counter("received_packets", "Packets read from the kernel or a file."): "received",
@@ -74,6 +79,19 @@ COUNTED = {
         "Of those, sent as they were because such traffic does not shrink.",
     ): "incompressible_batches",
     _counter("reconnects", "Connections after the first."): "reconnects",
+    _counter(
+        "fixed_packets", "Packets whose unfinished checksum or length was finished."
+    ): "fixed",
+    _counter(
+        "unfixed_packets", "Packets left unfinished, since some of them is missing."
+    ): "unfixed",
+    _counter(
+        "segmented_in_packets", "Packets split as segmentation offload does it."
+    ): "segmented_in",
+    _counter("segmented_out_packets", "Packets made of those."): "segmented_out",
+    _counter(
+        "unsegmented_packets", "Packets longer than the MTU that cannot be split."
+    ): "unsegmented",
 }
 MISSED_TAIL = _gauge(
     "missed_tail_packets",
@@ -105,7 +123,7 @@ SNAPSHOT = _gauge(
 BUILD = _gauge("build_info", "Versions, as labels; always 1.", "version", "libzmq")
 
 METRICS = (
-    *(LOGGED, *COUNTED, DROPPED, MISSED_TAIL, HELD, UNACCOUNTED),
+    *(LOGGED, *COUNTED, DROPPED, SHED, MISSED_TAIL, HELD, UNACCOUNTED),
     *(RATE, LOW_WATERMARK, HIGH_WATERMARK),
     *(QUEUE, QUEUE_LIMIT, SPOOL, SPOOL_PACKETS, SPOOL_LIMIT, LINK_UP, SNAPSHOT, BUILD),
 )
@@ -160,6 +178,9 @@ class SenderObserver:
         yield Family(
             DROPPED,
             tuple(((reason.value,), counters.dropped[reason]) for reason in REASONS),
+        )
+        yield Family(
+            SHED, ((("tail",), counters.shed_tails), (("flow",), counters.shed_flows))
         )
         gone = counters.acknowledged + counters.dropped.total()
         yield single(MISSED_TAIL, counters.missed_tail)

@@ -5,7 +5,7 @@ share of the time. Asking moves the ring on as well as adding does, so the rate 
 while nothing passes. A clock that stands still or steps back changes nothing.
 """
 
-NS_PER_S = 1_000_000_000
+from pcap_zmq.units import NS_PER_S
 
 
 class SlidingRate:

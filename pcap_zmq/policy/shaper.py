@@ -15,7 +15,8 @@ flap.
 
 import enum
 
-from pcap_zmq.policy.rate import NS_PER_S, SlidingRate
+from pcap_zmq.policy.rate import SlidingRate
+from pcap_zmq.units import NS_PER_S
 
 HYSTERESIS = 0.8
 """Compression ends below this much of the low watermark, so that a rate around the

@@ -6,7 +6,7 @@ say; here are the socket, its connections, and the log lines about them.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import zmq
 
@@ -124,6 +124,11 @@ class LinkSink:
         return self._link.shelved_packets
 
     @property
+    def expected(self) -> Iterator[tuple[object, int]]:
+        """Receipts of what has not arrived, with the packets of each."""
+        return self._link.expected
+
+    @property
     def is_up(self) -> bool:
         """Whether the receiver takes packets."""
         return self._link.state is State.UP
@@ -180,9 +185,27 @@ class LinkSink:
         self._send(now)
         return True
 
+    def announce(self, linktype: int) -> None:
+        """What the receiver is to expect, where that was not known yet."""
+        self._link.know(linktype)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether it holds what was never sent."""
+        return self._link.has_unsent
+
+    def has_room(self, octets: int) -> bool:
+        """Whether a batch of so many would be taken."""
+        return self._link.has_room(octets)
+
+    def withdraw(self) -> list[EncodedBatch]:
+        """Gives back, in their order, the batches that were never sent."""
+        return self._link.withdraw()
+
     def arrived(self) -> Sequence[object]:
-        """Nothing: no source of packets wants to know."""
-        return ()
+        """Receipts of what the receiver has acknowledged, or the spool has on disk.
+        NFLOG and savefiles give none, and so nothing is kept for them."""
+        return self._link.arrived()
 
     def finish(self, deadline_ns: int | None) -> None:
         """Says goodbye once all is acknowledged, or at the deadline."""

@@ -1,7 +1,7 @@
 """Batches out to one savefile, from its header to its end: a file or standard output.
 
-Specification: pcap-savefile(5). A full disk is waited for; nothing half-written is left
-at the end.
+Specification: formats/file_format.py has what is in it. A full disk is waited for;
+nothing half-written is left at the end.
 """
 
 import errno
@@ -14,11 +14,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pcap_ffi import whole_records
 from pcap_zmq.clock import NS_PER_S
-from pcap_zmq.counters import ReceiverCounters
+from pcap_zmq.counters import OutputCounts
 from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
-from pcap_zmq.formats import savefile
+from pcap_zmq.formats.file_format import FileFormat
 from pcap_zmq.packet import Batch, Instant, Octets
 from pcap_zmq.poll import BROKEN, WRITABLE, Watch
 
@@ -41,14 +40,14 @@ class SavefileSink:
         path: str,
         *,
         linktype: int | None,
-        nanoseconds: bool,
+        file_format: FileFormat,
         overwrite: bool,
-        counters: ReceiverCounters,
+        counters: OutputCounts,
     ) -> None:
         self._name = "standard output" if path == "-" else path
         self._owns_fd = path != "-"
         self._linktype = linktype
-        self._nanoseconds = nanoseconds
+        self._format = file_format
         self._counters = counters
         self._fd = _open_file(Path(path), overwrite) if self._owns_fd else _stdout()
         mode = os.fstat(self._fd).st_mode
@@ -66,9 +65,9 @@ class SavefileSink:
         self._offered_at = self._offered_start = 0
         self._due_ns: int | None = None
         self._is_finishing = False
+        self._is_last = False
+        """What is on offer is the last word."""
         self._arrived: list[Any] = []
-        if linktype is not None:
-            self._header = self._encode_header(linktype)
 
     @property
     def held(self) -> Sequence[Batch]:
@@ -82,17 +81,26 @@ class SavefileSink:
             raise OutputError(f"the reader of {self._name} has left")
         if self._due_ns is not None and now.mono_ns >= self._due_ns:
             self._due_ns = None
+        if self._header is None and self._linktype is not None:
+            # Not before: it may tell who is there, which nobody knows while we open.
+            self._header = self._format.header(self._linktype)
         if (
             self._header is not None
             and self._header_at < len(self._header)
             and self._due_ns is None
         ):
             self._header_at = self._write(self._header, self._header_at, now)
+        if self._is_last and self._due_ns is None:
+            self._offered_at = self._write(self._offered, self._offered_at, now)
+            if self._offered_at == len(self._offered):
+                self._is_last = False
+                self._offered, self._offered_at = b"", 0
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
         """Room in a pipe, and its reader's leaving; files do not say."""
         if self._fd >= 0 and self._is_pollable and self._due_ns is None:
-            yield Watch(self._fd, WRITABLE if wanted else BROKEN)
+            waits = wanted or self._is_last
+            yield Watch(self._fd, WRITABLE if waits else BROKEN)
 
     def due(self) -> int | None:
         """When to try a full disk again."""
@@ -100,25 +108,39 @@ class SavefileSink:
 
     def offer(self, item: Batch, now: Instant) -> bool:
         """True once every octet of it is written."""
-        if self._header is None:
-            self._header = self._encode_header(item.linktype)
+        if self._linktype is None:
+            self._linktype = item.linktype
         self.serve(now)
         if not item.records:
             self._arrive(item)
             return True
-        if self._header_at < len(self._header) or self._due_ns is not None:
+        header = self._header
+        if header is None or self._header_at < len(header) or self._due_ns is not None:
             return False
         if self._is_file and not self._offered_at:
             self._offered_start = os.lseek(self._fd, 0, os.SEEK_CUR)
-        self._offered = item.records
-        self._offered_at = self._write(item.records, self._offered_at, now)
-        if self._offered_at < len(item.records):
+        octets = self._offered = self._offered or self._format.encode(item, now)
+        self._offered_at = self._write(octets, self._offered_at, now)
+        if self._offered_at < len(octets):
             return False
         self._offered, self._offered_at = b"", 0
         self._counters.count_written(item.receipt, item.count)
-        self._counters.written_bytes += len(item.records)
+        self._counters.count_bytes(len(octets))
         self._arrive(item)
         return True
+
+    def cut(self) -> int:
+        """Of the batch on offer nothing is to be written that is not begun: how many
+        packets, its first, still have to be offered, as a batch of their own."""
+        begun, end = self._format.cut(self._offered, self._offered_at)
+        self._offered = memoryview(self._offered)[:end]
+        if not begun:
+            self._offered, self._offered_at = b"", 0
+        return begun
+
+    def skip(self, item: Batch) -> None:
+        """It will not be offered: whoever dropped it has counted it."""
+        self._format.skip(item)
 
     def arrived(self) -> Sequence[Any]:
         """What was taken is in the output."""
@@ -127,11 +149,20 @@ class SavefileSink:
 
     def finish(self, deadline_ns: int | None) -> None:
         """Nothing more will be offered."""
+        has_header = self._header is not None and self._header_at == len(self._header)
+        if has_header and not self._offered and not self._is_finishing:
+            self._offered = self._format.end()
+            self._is_last = bool(self._offered)
+        if self._is_last and not self._is_finishing:
+            if self._is_file:
+                self._offered_start = os.lseek(self._fd, 0, os.SEEK_CUR)
+            # In the next turn.
+            self._due_ns = 0
         self._is_finishing = True
 
     def is_finished(self) -> bool:
-        """What was taken was written."""
-        return self._is_finishing
+        """What was taken was written, and the last word."""
+        return self._is_finishing and not self._is_last
 
     def abandon(self) -> None:
         """What was not written is still its sender's."""
@@ -143,7 +174,7 @@ class SavefileSink:
         if self._is_file and self._offered:
             # From the file, since an error leaves no word of how far a write came.
             came = os.lseek(self._fd, 0, os.SEEK_CUR) - self._offered_start
-            whole = whole_records(self._offered, came)
+            whole = self._format.whole(self._offered, came)
             os.ftruncate(self._fd, self._offered_start + whole)
         if self._owns_fd:
             os.close(self._fd)
@@ -152,9 +183,6 @@ class SavefileSink:
     def _arrive(self, item: Batch) -> None:
         if item.receipt is not None:
             self._arrived.append(item.receipt)
-
-    def _encode_header(self, linktype: int) -> bytes:
-        return savefile.encode_file_header(linktype, nanoseconds=self._nanoseconds)
 
     def _write(self, octets: Octets, at: int, now: Instant) -> int:
         """As much as goes now; returns how far it came."""
@@ -170,7 +198,7 @@ class SavefileSink:
                 ) from error
             self._due_ns = now.mono_ns + FULL_DISK_NS
             logger.warning(
-                "%s: %s; the senders hold their packets until there is room",
+                "%s: %s; what is meant for it waits until there is room",
                 self._name,
                 error.strerror,
             )

@@ -27,7 +27,8 @@ class Decoder:
 
     linktype: the stream's; None: the first batch's. nanoseconds: False rescales the
     packet times to microseconds. sender_of: whose batch a receipt stands for, for logs.
-    blame: is told the receipt of each malformed batch, why, and when.
+    blame: is told the receipt of each malformed batch, why, and when. any_linktype: of
+    whatever link type, since somebody else sees to that.
     """
 
     def __init__(
@@ -37,12 +38,15 @@ class Decoder:
         sender_of: Callable[[object], str],
         counters: ReceiverCounters,
         blame: Callable[[object, object, Instant], None] | None = None,
+        *,
+        any_linktype: bool = False,
     ) -> None:
         self.linktype = linktype
         self._nanoseconds = nanoseconds
         self._sender_of = sender_of
         self._counters = counters
         self._blame = blame
+        self._any_linktype = any_linktype
         self._told: set[str] = set()
 
     def feed(self, item: EncodedBatch, now: Instant) -> Iterable[Batch]:
@@ -55,7 +59,7 @@ class Decoder:
             if self._blame is not None:
                 self._blame(item.receipt, error, now)
             return [self._empty(item)]
-        if self.linktype is None:
+        if self.linktype is None or self._any_linktype:
             self.linktype = item.linktype
         if item.linktype != self.linktype:
             self._drop(

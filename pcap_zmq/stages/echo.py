@@ -10,6 +10,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Set
 
+from pcap_zmq.formats.frame import ip_packet
 from pcap_zmq.formats.ip import End, tcp_ends
 from pcap_zmq.formats.rules import Stream, exclusions
 from pcap_zmq.formats.savefile import iter_packets
@@ -26,7 +27,7 @@ PACKETS = 32
 
 class Echo:
     """own: our ends of the connections to the receiver, kept up to date by whoever has
-    them. Batches hold link type raw."""
+    them."""
 
     def __init__(self, own: Set[End], endpoint: str, *, is_listening: bool) -> None:
         self._own = own
@@ -47,7 +48,8 @@ class Echo:
 
     def _look(self, batch: Batch) -> None:
         for packet in itertools.islice(iter_packets(batch.records), PACKETS):
-            ends = tcp_ends(packet.data)
+            inner = ip_packet(packet.data, batch.linktype)
+            ends = None if inner is None else tcp_ends(inner)
             if ends is None:
                 continue
             # Either direction: acknowledgements that are logged are answered, too.

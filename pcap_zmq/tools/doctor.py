@@ -28,10 +28,11 @@ from pcap_zmq.doctor.look import host, network, ruleset
 from pcap_zmq.doctor.look import output as look_output
 from pcap_zmq.doctor.look import rights as look_rights
 from pcap_zmq.errors import ConfigError, TransportError, WireError
+from pcap_zmq.formats.inquiry import Kind
+from pcap_zmq.formats.ledger import decode_state
 from pcap_zmq.formats.rules import Stream, iptables_rules, nft_rules
+from pcap_zmq.tools import output_spec
 from pcap_zmq.tools.credentials import ClientKeys, ServerKeys
-
-STANDARD_OUTPUT = "-"
 
 ANSWER_NS = 3 * NS_PER_S
 """How long to wait for the receiver to say what time it is."""
@@ -160,8 +161,9 @@ class Doctor:
 
     def _receiving(self, where: str) -> Iterator[Finding]:
         looked = None
-        if where != STANDARD_OUTPUT:
-            looked = look_output.look(where)
+        spec = output_spec.parse_output(where)
+        if spec.has_path:
+            looked = look_output.look(spec.name)
             yield from output.judge(looked)
             if looked.kind is not output.Kind.FILE and not looked.is_file_wanted:
                 yield from output.judge_pipes(host.look_at_pipes())
@@ -173,18 +175,20 @@ def offset_to_receiver(endpoint: str, keys: ClientKeys) -> clock.Offset | None:
     been read by then, this process can be dumped no more."""
     # Here, so that a host without an endpoint is looked at without it.
     from pcap_zmq.poll import Stop
-    from pcap_zmq.tools.status import Status, StatusConfig
+    from pcap_zmq.tools.asker import Asker, AskerConfig
 
     time, stop = SystemClock(), Stop()
     try:
-        with Status(StatusConfig(endpoint, ANSWER_NS, keys)) as receiver:
-            receiver.ask(stop)  # so that connecting is not in what is measured
+        with Asker(AskerConfig(endpoint, ANSWER_NS, keys)) as receiver:
+            # So that connecting is not in what is measured.
+            receiver.ask(Kind.STATUS, stop)
             asked_ns = time.now().wall_ns
-            state = receiver.ask(stop)
+            body = receiver.ask(Kind.STATUS, stop)
             answered_ns = time.now().wall_ns
+            if body is None:
+                return None
+            state = decode_state(body)
     except (TransportError, WireError):
-        return None
-    if state is None:
         return None
     uncertain_ns = (answered_ns - asked_ns) // 2
     ahead_ns = state.now_ns - (asked_ns + uncertain_ns)

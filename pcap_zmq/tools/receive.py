@@ -1,13 +1,13 @@
-"""The receiving tool: any number of senders to one FIFO, file or standard output."""
+"""The receiving tool: any number of senders to one output, or several."""
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 
 import zmq
 
-from pcap_zmq import sockets
+from pcap_zmq import options, sockets
 from pcap_zmq.answers import Answers
 from pcap_zmq.connections import Connections, make_room
 from pcap_zmq.counters import Reason, ReceiverCounters
@@ -15,23 +15,37 @@ from pcap_zmq.formats.certificate import Certificate
 from pcap_zmq.formats.codec import load_libraries
 from pcap_zmq.formats.inquiry import Question
 from pcap_zmq.formats.ledger import Line
+from pcap_zmq.formats.output_line import OutputLine
 from pcap_zmq.formats.receiver_link import ReceiverLink
+from pcap_zmq.formats.runs import Runs
 from pcap_zmq.formats.stream import Identity, Receipt, Stream
 from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.metrics.exporters import Exporters
 from pcap_zmq.metrics.latency import Latency
 from pcap_zmq.metrics.receiver import ReceiverObserver, ReceiverSources
-from pcap_zmq.packet import Instant
+from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.pipeline import Pipeline
 from pcap_zmq.poll import Poller, Stop
-from pcap_zmq.ports import Attendant
+from pcap_zmq.ports import Attendant, Stage
 from pcap_zmq.privileges import drop_to
-from pcap_zmq.sinks.fifo import FifoSink, State
+from pcap_zmq.sinks.branch import Branch, Output
+from pcap_zmq.sinks.outputs import Outputs
+from pcap_zmq.sinks.pipe import PipeSink, State
 from pcap_zmq.sources.door import Door
 from pcap_zmq.sources.link import LinkSource
+from pcap_zmq.stages.chain import as_one
 from pcap_zmq.stages.decoder import Decoder
+from pcap_zmq.stages.mend import Mend
+from pcap_zmq.stages.reorder import Reorder
+from pcap_zmq.stages.ring import Ring
 from pcap_zmq.telemetry import ReceiverReport
-from pcap_zmq.tools.output import open_output
+from pcap_zmq.tools.output import (
+    Common,
+    load_modules,
+    open_outputs,
+    open_sink,
+    relink_for,
+)
 from pcap_zmq.tools.receive_config import ReceiveConfig
 from pcap_zmq.tools.tool import Tool
 
@@ -53,6 +67,7 @@ class Receive(Tool):
         self._has_ended = False
         self._answers: Answers | None = None
         self._stop: Stop | None = None
+        self._branches: Sequence[Branch] = ()
         self.counters = ReceiverCounters()
 
     def _open(self, opened: ExitStack) -> None:
@@ -61,45 +76,52 @@ class Receive(Tool):
         own = config.keys.read()
         if config.user is not None:
             load_libraries()
+        load_modules(config.outputs, balances=config.balance)
         # Nothing from here on takes a capability, and a FIFO that could not be replaced
         # later shall be refused now.
         drop_to(config.user)
-        self._sink = opened.enter_context(closing(open_output(config, self.counters)))
+        latency = Latency(self._clock, nanoseconds=config.nanoseconds)
+        delivered = latency.delivered if config.exports.are_wanted else None
+        self._sink = opened.enter_context(closing(self._open_sink(delivered)))
         context = opened.enter_context(sockets.new_context())
         # Before anything listens: ZeroMQ asks it who may come in.
         self._door = opened.enter_context(closing(self._open_door(context, own)))
         self._source = opened.enter_context(closing(self._open_source(context)))
         decoder = Decoder(
-            config.linktype,
+            None,
             config.nanoseconds,
             self._source.sender_of,
             self.counters,
             self._source.blame,
+            any_linktype=True,
         )
-        latency = Latency(self._clock, nanoseconds=config.nanoseconds)
+        self._ring = self._make_ring()
         self._pipeline = Pipeline(
             self._source,
-            decoder,
+            as_one([decoder, *self._stages()]),
             self._sink,
             drop=None,
             linger_ns=config.linger_ns,
             clock=self._clock,
             poller=Poller(),
-            delivered=latency.delivered if config.exports.are_wanted else None,
+            delivered=None if self._branches else delivered,
         )
         self._exporters = opened.enter_context(closing(self._open_exporters(latency)))
         self._report = ReceiverReport(
             self.counters,
             self._held_packets,
             lambda: self._ledger(self._clock.now()),
+            self._output_lines,
         )
         self._answers = Answers(
             address=self._source.address,
-            output=config.output,
+            output=", ".join(spec.name for spec in config.outputs),
             counters=self.counters,
             held=self._held_packets,
             ledger=self._ledger,
             clock=self._clock,
+            ring=self._ring,
+            outputs=self._output_lines,
         )
         logger.info("listening on %s", self._source.address)
 
@@ -116,10 +138,39 @@ class Receive(Tool):
                 self.counters.count_dropped(stream, Reason.SHUTDOWN, packets)
         self._has_ended = True
 
+    def _open_sink(self, delivered: Callable[[Batch], None] | None) -> Output | Outputs:
+        """One output that nobody else waits for is the sink itself."""
+        config = self._config
+        common = Common(
+            counters=self.counters,
+            nanoseconds=config.nanoseconds,
+            overwrite=config.overwrite,
+            insecure=config.keys.insecure,
+            ledger=lambda: self._ledger(self._clock.now()),
+            sender_of=lambda receipt: self._source.sender_of(receipt),
+            delivered=delivered,
+        )
+        if len(config.outputs) == 1 and not config.outputs[0].drops:
+            return open_sink(config.outputs[0], common, self.counters)
+        outputs = open_outputs(
+            config.outputs,
+            common,
+            balances=config.balance,
+            inner=config.balance_inner,
+        )
+        self._branches = outputs.branches
+        return outputs
+
+    def _output_lines(self) -> Sequence[OutputLine]:
+        return [branch.line for branch in self._branches]
+
     def _open_source(self, context: zmq.Context[zmq.Socket[bytes]]) -> LinkSource:
         config = self._config
         link = ReceiverLink(
-            self._clock.now().wall_ns, config.receive_queue, self.counters
+            self._clock.now().wall_ns,
+            config.receive_queue,
+            self.counters,
+            self._clock.now,
         )
         return LinkSource(
             context,
@@ -132,6 +183,37 @@ class Receive(Tool):
             door=self._door,
             counters=self.counters,
         )
+
+    def _stages(self) -> Iterator[Stage[Batch, Batch]]:
+        """What was asked for, in the order of flow."""
+        config = self._config
+        if config.reorder_ns:
+            yield Reorder(
+                config.reorder_ns,
+                config.receive_queue // options.REORDER_SHARE,
+                nanoseconds=config.nanoseconds,
+                counters=self.counters,
+            )
+        if config.fix_checksums or config.segment_mtu is not None:
+            yield Mend(
+                fix=config.fix_checksums,
+                mtu=config.segment_mtu,
+                counters=self.counters,
+            )
+        if self._ring is not None:
+            yield self._ring
+        if not self._branches:
+            relink = relink_for(
+                config.outputs[0], self.counters, self._source.sender_of
+            )
+            if relink is not None:
+                yield relink
+
+    def _make_ring(self) -> Ring | None:
+        keep = self._config.keep
+        if keep is None:
+            return None
+        return Ring(keep.nbytes, keep.age_ns, nanoseconds=self._config.nanoseconds)
 
     def _open_exporters(self, latency: Latency) -> Exporters:
         sink = self._sink
@@ -147,9 +229,10 @@ class Receive(Tool):
             connections_limit=lambda: self._door.connections_max,
             has_reader=(
                 (lambda: sink.state is not State.ABSENT)
-                if isinstance(sink, FifoSink)
+                if isinstance(sink, PipeSink)
                 else None
             ),
+            outputs=self._output_lines,
         )
         observer = ReceiverObserver(sources)
         return Exporters(self._config.exports, observer, self._clock)
@@ -181,7 +264,7 @@ class Receive(Tool):
     def _held(self) -> Iterator[tuple[Stream | None, int]]:
         """Packets that are in this process, by whose they are."""
         for item in (*self._sink.held, *self._pipeline.held, *self._source.held):
-            if isinstance(item.receipt, Receipt):
+            if isinstance(item.receipt, Receipt | Runs):
                 yield from item.receipt.left(item.count)
             else:
                 yield None, item.count

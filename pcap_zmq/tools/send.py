@@ -4,6 +4,7 @@ import logging
 import uuid
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import zmq
 
@@ -11,6 +12,7 @@ from pcap_zmq import sockets
 from pcap_zmq.connections import Connections, make_room
 from pcap_zmq.counters import Reason, SenderCounters
 from pcap_zmq.formats import wire
+from pcap_zmq.formats.codec import load_libraries
 from pcap_zmq.formats.sender_link import SenderLink
 from pcap_zmq.formats.spool_state import carry_over
 from pcap_zmq.formats.wire import StreamId
@@ -19,18 +21,23 @@ from pcap_zmq.metrics.sender import SenderObserver, SenderSources
 from pcap_zmq.packet import Batch, EncodedBatch
 from pcap_zmq.pipeline import Pipeline, count_packets
 from pcap_zmq.policy.shaper import Shaper
+from pcap_zmq.policy.shed import How, Shedding
 from pcap_zmq.poll import Poller
 from pcap_zmq.ports import Stage
 from pcap_zmq.privileges import drop_to
 from pcap_zmq.sinks.link import CONNECTIONS_MAX, LinkSink
 from pcap_zmq.sinks.spool import FileSpool
+from pcap_zmq.sinks.spread import Balance, Copies
 from pcap_zmq.sources.nflog import NflogSource
 from pcap_zmq.sources.savefile import SavefileSource, open_input
-from pcap_zmq.stages.chain import Chain
+from pcap_zmq.stages.chain import Through, as_one
 from pcap_zmq.stages.echo import Echo
 from pcap_zmq.stages.encoder import Encoder
+from pcap_zmq.stages.mend import Mend
+from pcap_zmq.stages.shed import FlowKeeper, HeadKeeper, Shed
 from pcap_zmq.telemetry import SenderReport
 from pcap_zmq.tools.send_config import SavefileOptions, SendConfig
+from pcap_zmq.tools.send_ways import open_ways
 from pcap_zmq.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
@@ -44,8 +51,9 @@ class Send(Tool):
 
     def __init__(self, config: SendConfig) -> None:
         config.check()
-        sockets.check_endpoint(config.endpoint, bind=config.bind)
-        config.keys.check(config.endpoint)
+        for endpoint, keys in zip(config.endpoints, config.keys_of_all, strict=True):
+            sockets.check_endpoint(endpoint, bind=config.bind)
+            keys.check(endpoint)
         super().__init__(config.exports, config.linger_ns, config.report_ns)
         self._config = config
         self._waits = isinstance(config.source, SavefileOptions)
@@ -53,7 +61,10 @@ class Send(Tool):
         self.counters = SenderCounters()
         # A file waits, so nothing of it has to be dropped.
         self._high_watermark = 0 if self._waits else config.high_watermark
-        self._shaper = Shaper(config.low_watermark, self._high_watermark)
+        self._shedding = self._shedding_of(config)
+        self._shaper = Shaper(
+            config.low_watermark, 0 if self._shedding else self._high_watermark
+        )
         self._encoder = Encoder(
             self._shaper,
             config.codec,
@@ -63,13 +74,17 @@ class Send(Tool):
 
     def _open(self, opened: ExitStack) -> None:
         # With the rights and the modules that another user may not read.
-        self._credentials = self._config.keys.read()
+        self._credentials = [keys.read() for keys in self._config.keys_of_all]
+        if self._config.others:
+            # What compresses what moves to another receiver, too.
+            load_libraries()
+            import flow_ffi  # noqa: F401
         self._sender_id = sender_id(self._config)
         self._source = opened.enter_context(closing(self._open_source()))
         self._spool = self._open_spool(opened)
         context = opened.enter_context(sockets.new_context())
         self._sink = opened.enter_context(
-            closing(self._open_sink(context, self._source.linktype))
+            closing(self._open_links(context, self._source.linktype))
         )
         for warning in self._source.warnings:
             logger.warning("%s", warning)
@@ -119,6 +134,7 @@ class Send(Tool):
             qthreshold=config.source.qthreshold,
             qtimeout_cs=config.source.qtimeout_cs,
             rcvbuf=config.source.rcvbuf,
+            linktype=config.source.linktype,
             counters=self.counters,
         )
         with ExitStack() as opened:
@@ -127,10 +143,29 @@ class Send(Tool):
             opened.pop_all()
         return source
 
+    def _open_links(
+        self, context: zmq.Context[zmq.Socket[bytes]], linktype: int
+    ) -> LinkSink | Balance | Copies:
+        if not self._config.others:
+            return self._open_sink(context, linktype)
+        return open_ways(
+            context,
+            self._config,
+            StreamId(self._sender_id, self._clock.now().wall_ns),
+            linktype,
+            credentials=self._credentials,
+            counters=self.counters,
+            before=self._held_before,
+            encode=self._encoder.feed,
+            waits=self._waits,
+            clock=self._clock.now,
+        )
+
     def _open_sink(
         self, context: zmq.Context[zmq.Socket[bytes]], linktype: int
     ) -> LinkSink:
         config = self._config
+        (credentials,) = self._credentials
         stream = StreamId(self._sender_id, self._clock.now().wall_ns)
         if self._spool is not None and self._spool.left is not None:
             stream = self._spool.left.stream or stream
@@ -143,6 +178,7 @@ class Send(Tool):
             self.counters,
             self._encode_totals,
             self._spool,
+            clock=self._clock.now,
         )
         return LinkSink(
             context,
@@ -153,7 +189,7 @@ class Send(Tool):
             connections=(
                 Connections(make_room(CONNECTIONS_MAX), 0) if config.bind else None
             ),
-            secure=self._credentials.secure if self._credentials else None,
+            secure=credentials.secure if credentials else None,
         )
 
     def _open_spool(self, opened: ExitStack) -> FileSpool | None:
@@ -173,11 +209,12 @@ class Send(Tool):
             counters=self.counters,
             libzmq=zmq.zmq_version(),
             held=self._held_packets,
-            rate=self._shaper.bytes_per_s,
+            # What comes in, before any of it is shed.
+            rate=(self._shedding or self._shaper).bytes_per_s,
             low_watermark=self._config.low_watermark,
             high_watermark=self._high_watermark,
             queue_bytes=lambda: self._sink.held_bytes,
-            queue_limit=self._config.send_queue,
+            queue_limit=self._config.send_queue * len(self._config.endpoints),
             spool_bytes=lambda: self._spool.used_bytes if self._spool else 0,
             spool_packets=lambda: self._sink.shelved_packets,
             spool_limit=self._config.spool_size if self._spool else 0,
@@ -187,13 +224,39 @@ class Send(Tool):
         return Exporters(self._config.exports, observer, self._clock)
 
     def _stages(self) -> Stage[Batch, EncodedBatch]:
-        """A savefile does not hold what we are sending."""
-        if self._waits:
-            return self._encoder
-        echo = Echo(
-            self._sink.own_ends, self._sink.endpoint, is_listening=self._config.bind
-        )
-        return Chain(echo, self._encoder)
+        config = self._config
+        stages: list[Stage[Any, Any]] = []
+        # A savefile does not hold what we are sending.
+        if not self._waits:
+            stages.append(
+                Echo(self._sink.own_ends, self._sink.endpoint, is_listening=config.bind)
+            )
+        if self._shedding is not None:
+            # First, so that nothing is done for what is not kept.
+            keeper = (
+                HeadKeeper(config.flow_table)
+                if config.shed is How.TAIL
+                else FlowKeeper()
+            )
+            stages.append(Shed(self._shedding, keeper, self.counters))
+        if config.fix_checksums or config.segment_mtu is not None:
+            stages.append(
+                Mend(
+                    fix=config.fix_checksums,
+                    mtu=config.segment_mtu,
+                    counters=self.counters,
+                )
+            )
+        if config.others and config.balance:
+            # What is shared out is encoded part by part.
+            return as_one([*stages, Through()])
+        return as_one([*stages, self._encoder])
+
+    def _shedding_of(self, config: SendConfig) -> Shedding | None:
+        """None: whole batches are dropped, by the shaper, or nothing is."""
+        if not self._high_watermark or config.shed is How.PACKET:
+            return None
+        return Shedding(self._high_watermark)
 
     def _encode_totals(self) -> bytes:
         # What is held first: looking for it brings the counters up to date.
@@ -201,13 +264,13 @@ class Send(Tool):
         return wire.encode_totals(self.counters, held, self._sink.shelved_packets)
 
     def _held_packets(self) -> int:
+        return self._held_before() + self._sink.held_packets
+
+    def _held_before(self) -> int:
+        """Packets that have not come to the sink."""
         if self._has_ended:
-            return self._sink.held_packets
-        return (
-            self._source.held_packets
-            + count_packets(self._pipeline.held)
-            + self._sink.held_packets
-        )
+            return 0
+        return self._source.held_packets + count_packets(self._pipeline.held)
 
     def _drop(self, item: EncodedBatch) -> None:
         reason = Reason.SPOOL_FULL if self._spool else Reason.SEND_QUEUE_FULL
@@ -219,9 +282,13 @@ def sender_id(config: SendConfig) -> bytes:
     on standard input, of which there may be several at a time."""
     if config.source == SavefileOptions("-"):
         return uuid.uuid4().bytes
-    try:
-        machine = MACHINE_ID.read_text().strip()
-    except OSError:
-        machine = f"{uuid.getnode():012x}"
-    identity = f"{machine}/{config.name}/{config.source}"
+    identity = f"{machine_id()}/{config.name}/{config.source}"
     return uuid.uuid5(uuid.NAMESPACE_OID, identity).bytes
+
+
+def machine_id() -> str:
+    """What tells this host from all others."""
+    try:
+        return MACHINE_ID.read_text().strip()
+    except OSError:
+        return f"{uuid.getnode():012x}"

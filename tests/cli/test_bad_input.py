@@ -190,7 +190,7 @@ SEND_OPTIONS = [
     (("--log-level", "loud"), "'warning'"),
     (("--user", "nobody-of-this-name"), "there is no such user"),
     (("--nonsense",), "No such option"),
-    (("another",), "unexpected extra argument"),
+    (("tcp://127.0.0.1:9",), "say --balance flow"),
 ]
 
 

@@ -36,6 +36,7 @@ SAMPLES = (
     *("2MiB/s", "3MiB/s", "100ms", "101ms", "102ms", "2s", "3s", "60s", "61s"),
     *("raw", "ethernet", "text", "json", "info", "debug", "error", "nano", "micro"),
     *("zlib", "zstd", "lz4", "oldest", "newest", "first", "second", "third"),
+    *("flow", "wait", "drop", "pcap", "pcapng", "keep", "fix"),
     *(f"{kind}127.0.0.1:{port}" for kind in ("tcp://", "") for port in (1, 2, 3)),
 )
 
@@ -105,7 +106,8 @@ FAULTS = {
     "[send]\nlingr = 1": ":2: [send] lingr is no setting; did you mean linger?",
     "[send]\nbind = 1": ":2: [send] bind wants true or false, not a number",
     "[sned]\nlinger = 1": ":1: there is no table [sned]; did you mean [send]?",
-    "linger = 1": ":1: linger stands in no table; it belongs to [recv] or [send]",
+    "linger = 1": ":1: linger stands in no table; it belongs to "
+    "[recv] or [relay] or [send]",
     '[recv]\noutptu = "x"': ":2: [recv] outptu is no setting; did you mean output?",
     "[send]\nconfig = 'x'": ":2: [send] config is no setting",
     "[send]\nhelp = true": ":2: [send] help is no setting",
@@ -261,7 +263,12 @@ def three_values(parameter: click.Parameter) -> list[str]:
 def written(parameter: click.Parameter, text: str) -> str:
     """As a file says it."""
     shape = shape_of(parameter)
-    value = {Shape.FLAG: text, Shape.ONE: f'"{text}"', Shape.MANY: f'["{text}"]'}
+    value = {
+        Shape.FLAG: text,
+        Shape.ONE: f'"{text}"',
+        Shape.SOME: f'"{text}"',
+        Shape.MANY: f'["{text}"]',
+    }
     return f"{key_of(parameter)} = {value[shape]}\n"
 
 

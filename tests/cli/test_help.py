@@ -127,8 +127,12 @@ def test_the_umbrella_command_names_its_subcommands() -> None:
         "completion",
         "config",
         "doctor",
+        "extcap",
         "keygen",
+        "map",
+        "query",
         "recv",
+        "relay",
         "send",
         "status",
     ]
@@ -252,7 +256,8 @@ def test_a_subcommand_does_not_load_its_neighbours() -> None:
         timeout=TIMEOUT_S,
         check=True,
     )
-    commands = {"config", "doctor", "keygen", "receive", "send", "status"}
+    commands = {"config", "doctor", "extcap", "keygen", "map", "query", "receive"}
+    commands |= {"relay", "send", "status"}
     loaded = {
         name for name in commands if f"pcap_zmq.cli.{name}" in done.stderr.split()
     }

@@ -74,7 +74,8 @@ def assert_ledger_is_sane(world: World) -> None:
     assert RATE / 3 < line["rate"] < 3 * RATE
     table = world.ids_host.run([*world.asking, f"tcp://127.0.0.1:{PORT}"], check=False)
     assert table.returncode == 0, table.stderr
-    assert " -" not in table.stdout
+    # One clock may be behind the other, by a little: its column has a unit.
+    assert not re.search(r" -\d[\d.]*(?![\d.]|ms|s|min|h|d)", table.stdout)
 
 
 def test_a_sender_that_starts_again_after_its_clock_was_set_back_is_a_later_run(

@@ -33,6 +33,18 @@ def test_an_answer_has_the_octets_that_the_specification_gives_it() -> None:
     assert body == b"{}"
 
 
+def test_the_details_of_a_question_come_back() -> None:
+    question = Question(Kind.PACKETS, 77, b"which")
+    assert is_question([encode_question(question)])
+    assert decode_question([encode_question(question)]) == question
+
+
+@pytest.mark.parametrize("frame", [FRAME + b"?", FRAME[:5] + b"\x11" + bytes(9_000)])
+def test_a_question_is_refused_with_details_that_it_has_not(frame: bytes) -> None:
+    with pytest.raises(WireError):
+        decode_question([frame])
+
+
 @pytest.mark.parametrize("length", range(HEAD_LENGTH))
 def test_a_question_is_refused_at_every_truncation(length: int) -> None:
     assert not is_question([FRAME[:length]])
@@ -45,7 +57,7 @@ def test_a_question_is_refused_at_every_truncation(length: int) -> None:
     [
         (0, 0x51, WireError),
         (4, 2, UnsupportedVersionError),
-        (5, 0x11, WireError),
+        (5, 0x12, WireError),
         (5, 0x90, WireError),
         (6, 1, WireError),
         (7, 1, WireError),

@@ -126,6 +126,9 @@ def test_a_setting_is_found_on_its_line(text: str, line: int) -> None:
         (0.5, Shape.ONE, "0.5"),
         (["a", 5], Shape.MANY, ["a", "5"]),
         ([], Shape.MANY, []),
+        (["a", 5], Shape.SOME, ["a", "5"]),
+        ("a b", Shape.SOME, ["a b"]),
+        (5, Shape.SOME, ["5"]),
     ],
 )
 def test_a_value_is_what_the_command_line_would_say(

@@ -9,7 +9,14 @@ from pcap_zmq.counters import Reason
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.codec import Codec, decompress
 from pcap_zmq.formats.savefile import iter_packets
-from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
+from pcap_zmq.formats.wire import (
+    Clocks,
+    Message,
+    MessageType,
+    Reply,
+    ReplyType,
+    StreamId,
+)
 from pcap_zmq.packet import Octets
 
 V1 = Path(__file__).parents[1] / "vectors" / "wire-v1"
@@ -28,10 +35,17 @@ BATCHES = {
 OTHERS = {
     "hello": (MessageType.HELLO, 42),
     "heartbeat": (MessageType.HEARTBEAT, 44),
+    "heartbeat-clock": (MessageType.HEARTBEAT, 45),
     "goodbye": (MessageType.GOODBYE, 46),
+}
+CLOCKS = Clocks(1_700_000_005_000_000_001, 86_400_000_000_007, 999_000_000)
+PAYLOADS = {
+    "hello": "gateway-zürich".encode(),
+    "heartbeat-clock": wire.encode_clocks(CLOCKS),
 }
 REPLIES = {
     "welcome": Reply(ReplyType.WELCOME, STREAM, 41, 42, WINDOW, RECEIVER_STARTED_NS),
+    "clock": Reply(ReplyType.CLOCK, STREAM, 43, 46, WINDOW, 0, 86_400_000_000_007),
     "ack": Reply(ReplyType.ACK, STREAM, 43, 46, 1, RECEIVER_STARTED_NS),
     "farewell": Reply(ReplyType.FAREWELL, STREAM, 45, 46, 0, RECEIVER_STARTED_NS),
 }
@@ -77,8 +91,13 @@ def test_another_message_is_decoded(name: str) -> None:
         window=WINDOW,
         linktype=101,
         totals=message.totals,
-        payload="gateway-zürich".encode() if kind is MessageType.HELLO else b"",
+        payload=PAYLOADS.get(name, b""),
     )
+
+
+def test_a_heartbeat_tells_the_time() -> None:
+    payload = (V1 / "heartbeat-clock.payload.bin").read_bytes()
+    assert wire.decode_clocks(payload) == CLOCKS
 
 
 @pytest.mark.parametrize("name", [*BATCHES, *OTHERS])

@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import link_ffi
 from pcap_zmq.counters import Reason, SenderCounters
 from pcap_zmq.errors import UnsupportedVersionError, WireError
 from pcap_zmq.formats import linktype, wire
-from pcap_zmq.formats.wire import Message, MessageType, Reply, ReplyType, StreamId
+from pcap_zmq.formats.wire import (
+    Clocks,
+    Message,
+    MessageType,
+    Reply,
+    ReplyType,
+    StreamId,
+)
 from pcap_zmq.packet import Octets
 from tests.support.decoding import check_decoder
 from tests.support.properties import bounded, thorough
@@ -257,7 +265,7 @@ def test_a_reply_of_another_version_is_unsupported() -> None:
         decode_frame(_with_octet(wire.encode_reply(REPLY), 4, 2))
 
 
-@pytest.mark.parametrize("kind", [0x01, 0x83, 0x00])
+@pytest.mark.parametrize("kind", [0x01, 0x85, 0x00])
 def test_an_unknown_reply_type_is_refused(kind: int) -> None:
     with pytest.raises(WireError, match=f"reply type {kind}"):
         decode_frame(_with_octet(wire.encode_reply(REPLY), 5, kind))
@@ -281,7 +289,7 @@ def test_a_receiver_that_wants_what_it_has_written_is_refused() -> None:
     stream=STREAMS,
     places=st.lists(U64, min_size=2, max_size=2, unique=True).map(sorted),
     window=U64,
-    receiver=U64,
+    moment=U64,
 )
 @bounded
 def test_a_reply_comes_back_as_it_went(
@@ -289,10 +297,12 @@ def test_a_reply_comes_back_as_it_went(
     stream: StreamId,
     places: list[int],
     window: int,
-    receiver: int,
+    moment: int,
 ) -> None:
     written, next_ = places
-    reply = Reply(reply_type, stream, written, next_, window, receiver)
+    is_clock = reply_type is ReplyType.CLOCK
+    moments = (0, moment) if is_clock else (moment, 0)
+    reply = Reply(reply_type, stream, written, next_, window, *moments)
     assert decode_frame(wire.encode_reply(reply)) == reply
 
 
@@ -316,9 +326,42 @@ def test_every_field_of_a_reply_is_where_the_specification_says() -> None:
     )
 
 
+@given(st.builds(Clocks, U64, U64, U64), st.binary(max_size=8))
+@bounded
+def test_clocks_come_back_as_they_went_whatever_follows(
+    clocks: Clocks, later: bytes
+) -> None:
+    assert wire.decode_clocks(wire.encode_clocks(clocks) + later) == clocks
+
+
+@given(st.binary(max_size=23))
+@bounded
+def test_what_is_too_short_says_nothing_of_clocks(octets: bytes) -> None:
+    assert wire.decode_clocks(octets) is None
+
+
+def test_every_clock_is_where_the_specification_says() -> None:
+    assert wire.encode_clocks(Clocks(0x1112131415161718, 0x21222324, 0x31)) == (
+        bytes.fromhex("1112131415161718")
+        + bytes.fromhex("0000000021222324")
+        + bytes.fromhex("0000000000000031")
+    )
+
+
+def test_a_clock_stands_where_other_replies_say_when_the_receiver_started() -> None:
+    stream = StreamId(bytes(16), 0)
+    clock = Reply(ReplyType.CLOCK, stream, 0, 1, 0, 0, clock_ns=77)
+    assert wire.encode_reply(clock)[56:] == (77).to_bytes(8)
+    assert decode_frame(wire.encode_reply(clock)) == clock
+
+
 def test_a_batch_costs_more_than_its_payload() -> None:
     assert wire.cost_of(1000) == 1512
 
 
 def _with_octet(octets: bytes, at: int, value: int) -> bytes:
     return octets[:at] + bytes([value]) + octets[at + 1 :]
+
+
+def test_both_ends_count_the_same_for_a_message() -> None:
+    assert wire.MESSAGE_COST == link_ffi.MESSAGE_COST

@@ -11,6 +11,7 @@ from tests.fuzz import targets
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SEEDS = HERE / "seeds"
+CROSSINGS = ("flow_ffi", "link_ffi", "nflog_ffi", "pcap_ffi")
 SEED_MAX = 4_096
 """Most octets of a seed."""
 
@@ -28,12 +29,25 @@ class Native:
 
 
 NATIVE = {
+    "flow": Native(
+        tuple(
+            f"flow_ffi/{name}.c"
+            for name in (
+                *("hash", "fragments", "link", "tunnel"),
+                *("flow", "spread", "heads"),
+            )
+        )
+    ),
+    "capture": Native(("pcap_ffi/capture.c", "pcap_ffi/records.c")),
     "intake": Native(("link_ffi/intake.c", "link_ffi/lanes.c", "pcap_ffi/records.c")),
+    "mend": Native(("pcap_ffi/mend.c", "pcap_ffi/packet.c", "pcap_ffi/records.c")),
+    "merge": Native(("pcap_ffi/merge.c", "pcap_ffi/records.c")),
     "nflog_parse": Native(
-        ("nflog_ffi/parse.c", "pcap_ffi/records.c"), ("-lnetfilter_log", "-lmnl")
+        ("nflog_ffi/parse.c", "pcap_ffi/records.c", "pcap_ffi/relink.c"), ("-lmnl",)
     ),
     "packet_records": Native(("pcap_ffi/records.c", "pcap_ffi/latency.c")),
-    "savefile": Native(("pcap_ffi/savefile.c", "pcap_ffi/records.c"), ("-lpcap",)),
+    "pcapng_blocks": Native(("pcap_ffi/pcapng.c", "pcap_ffi/records.c")),
+    "relink": Native(("pcap_ffi/relink.c", "pcap_ffi/records.c")),
 }
 
 
@@ -58,7 +72,7 @@ def compile_command(
     return [
         *(compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g"),
         *(f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"),
-        *(f"-I{ROOT / crossing}" for crossing in ("link_ffi", "nflog_ffi", "pcap_ffi")),
+        *(f"-I{ROOT / crossing}" for crossing in CROSSINGS),
         *map(str, sources),
         *driver,
         *native.libraries,

@@ -134,6 +134,25 @@ def test_what_is_not_written_is_remembered_however_much_it_is() -> None:
     assert lane.written == 3_000
 
 
+def test_a_batch_waits_for_the_ones_before_it_to_be_acknowledged(
+    lanes: Lanes,
+) -> None:
+    """They may have gone another way, where somebody is slow."""
+    lane = added(lanes)
+    receipts = [taken(lanes, lane, length=100 * n) for n in range(5)]
+    for at in (1, 3):
+        receipts[at].settle(1)
+    assert (lane.written, lane.batches_settled) == (0, 0)
+    assert lane.held_bytes == 5 * MESSAGE_COST + 1_000
+    assert not lanes.owes()
+    receipts[0].settle(1)
+    assert (lane.written, lane.held_bytes) == (2, 3 * MESSAGE_COST + 900)
+    receipts[4].settle(1)
+    assert lane.written == 2
+    receipts[2].settle(1)
+    assert (lane.written, lane.held_bytes, lanes.held_bytes) == (5, 0, 0)
+
+
 def test_nothing_is_found_acknowledged_before_it_is_written(lanes: Lanes) -> None:
     lane = added(lanes)
     first, second = taken(lanes, lane, 3), taken(lanes, lane, 4)
@@ -304,6 +323,7 @@ class Batch:
     number: int
     packets_end: int
     cost: int
+    is_settled: bool = False
 
 
 @dataclass
@@ -435,13 +455,17 @@ class Lockstep(RuleBasedStateMachine):
 
     def settle_one(self, model: Model, number: int) -> None:
         cost = 0
+        for batch in model.remembered:
+            batch.is_settled = batch.is_settled or batch.number == number
         while model.settled < len(model.remembered):
             batch = model.remembered[model.settled]
-            if batch.number > number:
+            if not batch.is_settled:
                 break
             cost += batch.cost
             model.settled += 1
-        model.written = max(model.written, number)
+            model.written = max(model.written, batch.number)
+        if not cost:
+            return
         self.is_uneven = self.is_uneven or not model.lane.is_here
         model.owed_cost += cost
         if model.is_eager or model.owed_cost >= model.window // 4:

@@ -18,6 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 UNITS = ("packets", "bytes", "seconds", "second", "messages", "datagrams")
 COUNTS = (
     "connections",
+    "files",
     "connections_limit",
     "handshakes",
     "batches",
@@ -27,7 +28,7 @@ COUNTS = (
     "runs",
     "senders",
 )
-STATES = ("link_up", "reader_present", "connected", "build_info")
+STATES = ("link_up", "output_up", "reader_present", "connected", "build_info")
 
 parametrized = pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
 
@@ -49,7 +50,7 @@ def test_only_counters_are_totals(metric: Metric) -> None:
 
 @parametrized
 def test_the_help_is_a_sentence(metric: Metric) -> None:
-    assert re.fullmatch(r"[A-Z1].+\.", metric.help)
+    assert re.fullmatch(r"[A-Z01].+\.", metric.help)
 
 
 @parametrized

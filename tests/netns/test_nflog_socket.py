@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nflog_ffi import NflogError, NflogPermissionError, NflogSocket, limits
+from nflog_ffi.socket import CAPACITY_MIN
 from pcap_zmq.formats.savefile import iter_packets
 from pcap_zmq.packet import Packet
 from testbed.waiting import wait_until
@@ -284,7 +285,7 @@ def test_a_full_buffer_goes_on_where_it_stopped() -> None:
     with NflogSocket([5]) as opened:
         here.send_udp(sent, PORT)
         wait_until(lambda: here.queued(5) == 0, here.TIMEOUT_S, "the flush")
-        buffer = memoryview(bytearray(65_547))
+        buffer = memoryview(bytearray(CAPACITY_MIN))
         payloads, is_full, full_buffers = [], True, 0
         while is_full:
             used, is_full = opened.read_into(buffer, 0)
@@ -297,8 +298,9 @@ def test_a_full_buffer_goes_on_where_it_stopped() -> None:
 
 
 def test_a_buffer_too_small_for_a_packet_is_refused() -> None:
-    with NflogSocket([5]) as opened, pytest.raises(ValueError, match="65546 octets"):
-        opened.read_into(memoryview(bytearray(65_546)), 0)
+    short = CAPACITY_MIN - 1
+    with NflogSocket([5]) as opened, pytest.raises(ValueError, match=f"{short} octets"):
+        opened.read_into(memoryview(bytearray(short)), 0)
 
 
 def test_nothing_to_read_gives_nothing_at_once() -> None:

@@ -148,7 +148,9 @@ def test_both_ends_show_where_every_packet_is(
     """At the end of it; and all that the documentation promises is there."""
     savefile = tmp_path / "in.pcap"
     packets.write(savefile, PACKETS)
-    taking = tools.receive(endpoint, f"file:{tmp_path}/out.pcap", "--metrics", "0")
+    # Several outputs show themselves, too.
+    files = [f"file:{tmp_path}/{n}.pcap" for n in range(2)]
+    taking = tools.receive(endpoint, files[0], files[1], "--metrics", "0")
     sending = tools.send(
         f"pcap:{savefile}", endpoint, "--metrics", "0", "--name", 'gw"1\\'
     )
@@ -166,6 +168,8 @@ def test_both_ends_show_where_every_packet_is(
         *(metric.name for metric in receiver.METRICS),
         *(f"{receiver.LATENCY.name}_{end}" for end in ("bucket", "count", "sum")),
     } - {receiver.LATENCY.name, receiver.READER.name}
+    # Known only once it was asked for a few times.
+    names -= {receiver.SENDER_CLOCK.name, receiver.SENDER_CLOCK_ERROR.name}
     assert names <= set(shown)
     # By prometheus-client itself: who runs this wants to know.
     assert {"process_resident_memory_bytes", "process_start_time_seconds"} <= set(shown)
@@ -174,6 +178,11 @@ def test_both_ends_show_where_every_packet_is(
     assert of_sender[f"{OF_SENDER}delivered_packets_total"] == len(PACKETS)
     assert of_sender[f"{OF_SENDER}unaccounted_packets"] == 0
     assert total(url, f"{OF_SENDER}held_packets") == 0
+    for output in files:
+        written = values(url, output=output)[
+            "pcap_zmq_receiver_output_written_packets_total"
+        ]
+        assert written == len(PACKETS)
     assert shown["pcap_zmq_receiver_latency_seconds_count"] == len(PACKETS)
     assert shown["pcap_zmq_receiver_latency_seconds_bucket"] == len(PACKETS)
 

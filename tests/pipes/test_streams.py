@@ -222,20 +222,20 @@ def test_times_in_microseconds_are_what_tcpdump_reads(
 def test_another_link_type_is_dropped_and_said_once(
     tools: Tools, endpoint: str, tmp_path: Path
 ) -> None:
-    raw, ethernet = tmp_path / "raw.pcap", tmp_path / "ethernet.pcap"
+    raw, cooked = tmp_path / "raw.pcap", tmp_path / "cooked.pcap"
     packets.write(raw, range(5000))
-    packets.write(ethernet, range(5000), linktype=packets.ETHERNET)
+    packets.write(cooked, range(5000), linktype=packets.LINUX_SLL)
     output = tmp_path / "out.pcap"
     receiver = tools.receive(endpoint, f"file:{output}", "--linktype", "raw")
     tools.send(raw, endpoint, "--name", "first").finish()
     options = ("--name", "second", "--batch-bytes", "64KiB")
-    totals = tools.send(ethernet, endpoint, *options).finish()
+    totals = tools.send(cooked, endpoint, *options).finish()
     received = receiver.stop()
     assert packets.numbers(output.read_bytes()) == list(range(5000))
     assert received.dropped == {"linktype": 5000}
     assert totals["acknowledged"] == 5000
-    assert receiver.said().count("does not fit the stream's raw (101)") == 1
-    assert "sender second: link type ethernet (1)" in receiver.said()
+    assert receiver.said().count("cannot become raw (101)") == 1
+    assert "sender second: link type linux_sll (113)" in receiver.said()
 
 
 def stream_of(octets: int) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcap_zmq.policy.rate import NS_PER_S, SlidingRate
+from pcap_zmq.policy.rate import SlidingRate
+from pcap_zmq.units import NS_PER_S
 from tests.support.properties import bounded
 
 SLOT_NS = NS_PER_S // 20

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcap_zmq.policy.rate import NS_PER_S, SlidingRate
+from pcap_zmq.policy.rate import SlidingRate
 from pcap_zmq.policy.shaper import BURST_S, HYSTERESIS, Shaper, Verdict
+from pcap_zmq.units import NS_PER_S
 from tests.support.properties import bounded, thorough
 
 START_NS = 1_000 * NS_PER_S

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from pcap_zmq.clock import NS_PER_MS, NS_PER_S
 from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.errors import ConfigError, OutputError
+from pcap_zmq.formats.file_format import Pcap
 from pcap_zmq.formats.linktype import RAW
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.poll import BROKEN, WRITABLE
@@ -84,7 +85,7 @@ class Bench:
         self.counters = ReceiverCounters()
         self.mono_ns = 1 * NS_PER_S
         self.sink = FifoSink(
-            path, linktype=linktype, nanoseconds=True, counters=self.counters
+            path, linktype=linktype, file_format=Pcap(), counters=self.counters
         )
         self.readers: list[Reader] = []
 

@@ -16,6 +16,7 @@ import pytest
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.counters import ReceiverCounters
 from pcap_zmq.errors import ConfigError, OutputError
+from pcap_zmq.formats.file_format import Pcap
 from pcap_zmq.formats.linktype import RAW
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.poll import BROKEN, WRITABLE
@@ -39,7 +40,7 @@ def sink_for(
         SavefileSink(
             str(path),
             linktype=linktype,
-            nanoseconds=nanoseconds,
+            file_format=Pcap(nanoseconds=nanoseconds),
             overwrite=overwrite,
             counters=counters or ReceiverCounters(),
         )
@@ -202,6 +203,7 @@ def test_a_record_that_an_error_tore_is_cut_off_at_the_end(tmp_path: Path) -> No
 TORN_BY_A_FULL_DISK = """
 import os, sys
 from pcap_zmq.counters import ReceiverCounters
+from pcap_zmq.formats.file_format import Pcap
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.sinks.savefile import FULL_DISK_NS, SavefileSink
 from tests.pipes import packets
@@ -210,7 +212,7 @@ filler = os.open("filler", os.O_WRONLY | os.O_CREAT)
 os.write(filler, bytes(48 << 10))
 counters = ReceiverCounters()
 sink = SavefileSink(
-    "out.pcap", linktype=101, nanoseconds=True, overwrite=False, counters=counters
+    "out.pcap", linktype=101, file_format=Pcap(), overwrite=False, counters=counters
 )
 octets = packets.records(range(200), 200)
 batch = Batch(101, octets, 200)

@@ -39,11 +39,12 @@ class Owner:
     name: str
     dropped: Counter[Reason] = dataclasses.field(default_factory=Counter)
 
-    def count_written(self, packets: int) -> None:
+    def count_written(self, packets: int) -> int:
         raise AssertionError("a decoder writes nothing")
 
-    def count_dropped(self, reason: Reason, packets: int) -> None:
+    def count_dropped(self, reason: Reason, packets: int) -> int:
         self.dropped[reason] += packets
+        return packets
 
     def __str__(self) -> str:
         return self.name

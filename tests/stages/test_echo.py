@@ -7,11 +7,12 @@ from ipaddress import ip_address
 import pytest
 
 from pcap_zmq.formats.ip import End
-from pcap_zmq.formats.linktype import RAW
-from pcap_zmq.formats.savefile import encode_packet
+from pcap_zmq.formats.linktype import ETHERNET, NFLOG, RAW
+from pcap_zmq.formats.savefile import encode_packet, iter_packets
 from pcap_zmq.packet import Batch, Instant, Packet
 from pcap_zmq.stages.chain import Chain
 from pcap_zmq.stages.echo import LOOK_NS, PACKETS, Echo
+from tests.nflog_ffi.datagrams import Attribute, ethernet, packet_body
 
 OURS = End(ip_address("10.0.0.1"), 40000)
 THEIRS = End(ip_address("10.0.0.2"), 5140)
@@ -29,6 +30,17 @@ def batch(*pairs: tuple[End, End]) -> Batch:
         data = header + addresses + tcp
         records += encode_packet(Packet(0, len(data), data))
     return Batch(RAW, records, len(pairs))
+
+
+def as_linktype(item: Batch, linktype: int) -> Batch:
+    """The same packets as a sender writes them with --linktype."""
+    records = b""
+    for packet in iter_packets(item.records):
+        data = ethernet() + packet.data
+        if linktype == NFLOG:
+            data = packet_body(5, [(Attribute.NFULA_PAYLOAD, packet.data)])
+        records += encode_packet(Packet(0, len(data), data))
+    return Batch(linktype, records, item.count)
 
 
 def at(ns: int) -> Instant:
@@ -108,3 +120,12 @@ def test_two_stages_are_one() -> None:
     item = batch((OURS, THEIRS))
     both = Chain(echo(OURS), echo())
     assert list(both.feed(item, at(0))) == [item]
+
+
+@pytest.mark.parametrize("linktype", [NFLOG, ETHERNET])
+def test_it_is_noticed_with_whatever_link_type(linktype: int) -> None:
+    stage = echo(OURS)
+    stage.feed(as_linktype(batch((OTHER, THEIRS)), linktype), at(0))
+    assert not stage.has_found
+    stage.feed(as_linktype(batch((OURS, THEIRS)), linktype), at(LOOK_NS))
+    assert stage.has_found

@@ -149,6 +149,41 @@ class Splitter:
         return made
 
 
+class Keeper(Splitter):
+    """Holds what it is fed for so long, and gives two items at a time at most."""
+
+    def __init__(self, keeps_ns: int) -> None:
+        super().__init__()
+        self._keeps_ns = keeps_ns
+        self._kept: list[tuple[int, Item]] = []
+        self.given_ns: list[int] = []
+        """When each item was given."""
+
+    @property
+    def held(self) -> Sequence[Item]:
+        return [item for _, item in self._kept]
+
+    def feed(self, item: Item, now: Instant) -> Iterable[Item]:
+        self._kept += [(now.mono_ns, made) for made in super().feed(item, now)]
+        return ()
+
+    def due(self) -> int | None:
+        return self._kept[0][0] + self._keeps_ns if self._kept else None
+
+    def flush(self, now: Instant) -> Iterable[Item]:
+        due = [ns for ns, _ in self._kept if ns + self._keeps_ns <= now.mono_ns]
+        return self._give(min(2, len(due)), now)
+
+    def drain(self, now: Instant) -> Iterable[Item]:
+        return self._give(2, now)
+
+    def _give(self, count: int, now: Instant) -> Iterable[Item]:
+        given, self._kept = self._kept[:count], self._kept[count:]
+        assert given, "asked before anything was due"
+        self.given_ns += [now.mono_ns] * len(given)
+        return [item for _, item in given]
+
+
 class MoodySink:
     """Takes items as its list of answers says; then takes all. After a "not now" it
     wants a turn a millisecond later."""

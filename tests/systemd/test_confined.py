@@ -87,3 +87,33 @@ def test_what_our_commands_do_is_what_their_units_allow(
     assert receiver.finish()["written"] == 2_000
     if output == "fifo":
         assert reader.wait(30) == 0
+
+
+def test_a_child_files_and_a_live_stream_are_what_the_unit_allows(
+    tools: Tools, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    # What a crash has left is mended first.
+    left = out / "gw-1.pcap.part"
+    left.write_bytes(packets.header() + packets.record(0) + b"torn")
+    receiver = start(
+        tools,
+        RECEIVER,
+        "pcap-zmq-recv",
+        f"ipc://{tmp_path}/link",
+        f"file:{out}/gw-%s.pcap,size=64KiB,age=1h",
+        f"file:{out}/gz-%s.pcap,compress=gzip,count=3",
+        "pcap-over-ip://127.0.0.1:0",
+        "--exec",
+        f"sh -c 'exec cat > {tmp_path}/child'",
+        "--once",
+    )
+    receiver.wait_to_say("listening on")
+    packets.write(tmp_path / "in.pcap", range(2_000))
+    tools.send(tmp_path / "in.pcap", f"ipc://{tmp_path}/link").finish()
+    receiver.finish()
+    stream = (tmp_path / "child").read_bytes()
+    assert packets.numbers(stream) == list(range(2_000))
+    assert (out / "gw-1.pcap").read_bytes() == packets.header() + packets.record(0)
+    assert not list(out.glob("*.part"))

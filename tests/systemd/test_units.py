@@ -10,6 +10,7 @@ import pytest
 from tests.pipes.tools import BIN
 from tests.systemd.units import (
     RECEIVER,
+    RELAY,
     ROOT,
     SENDER,
     TIMEOUT_S,
@@ -24,7 +25,9 @@ EXPOSURE_MAX = 1.5
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd is not installed"
 )
-both = pytest.mark.parametrize("unit", [SENDER, RECEIVER], ids=lambda unit: unit.stem)
+both = pytest.mark.parametrize(
+    "unit", [SENDER, RECEIVER, RELAY], ids=lambda unit: unit.stem
+)
 
 
 @needs_systemd
@@ -34,7 +37,9 @@ def test_what_a_unit_exposes_is_little(unit: Path) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize(("unit", "instance"), [(SENDER, "5"), (RECEIVER, "ids")])
+@pytest.mark.parametrize(
+    ("unit", "instance"), [(SENDER, "5"), (RECEIVER, "ids"), (RELAY, "site")]
+)
 def test_a_unit_is_understood_without_a_complaint(
     unit: Path, instance: str, tmp_path: Path
 ) -> None:
@@ -56,8 +61,9 @@ def test_a_unit_is_understood_without_a_complaint(
 @both
 def test_a_unit_gives_only_options_that_its_command_has(unit: Path) -> None:
     program, *arguments = command(unit)
+    subcommand = [word for word in arguments[:1] if not word.startswith("-")]
     shown = subprocess.run(
-        [str(BIN / program), "--help"],
+        [str(BIN / program), *subcommand, "--help"],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -101,4 +107,4 @@ def test_only_the_sender_has_a_capability_and_only_one() -> None:
 def test_an_installation_brings_every_unit() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     files = project["tool"]["setuptools"]["data-files"]["lib/systemd/system"]
-    assert {ROOT / file for file in files} == {SENDER, RECEIVER}
+    assert {ROOT / file for file in files} == {SENDER, RECEIVER, RELAY}

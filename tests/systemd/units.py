@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
 SENDER = UNITS / "pcap-zmq-send@.service"
 RECEIVER = UNITS / "pcap-zmq-recv@.service"
+RELAY = UNITS / "pcap-zmq-relay@.service"
 TIMEOUT_S = 60
 
 

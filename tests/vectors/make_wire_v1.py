@@ -17,9 +17,12 @@ SENDER = bytes(range(16))
 STARTED_NS = 1_700_000_000_123_456_789
 WINDOW = 33_554_432
 RECEIVER_STARTED_NS = 1_690_000_000_987_654_321
+SENDER_CLOCK_NS = 1_700_000_005_000_000_001
+RECEIVER_CLOCK_NS = 86_400_000_000_007
+WAITED_NS = 999_000_000
 
 HELLO, BATCH, HEARTBEAT, GOODBYE = 1, 2, 3, 4
-WELCOME, ACK, FAREWELL = 0x81, 0x82, 0x84
+WELCOME, ACK, CLOCK, FAREWELL = 0x81, 0x82, 0x83, 0x84
 
 COUNTERS = (
     1_000_000,  # logged
@@ -81,13 +84,15 @@ def header(
     return b"".join(parts)
 
 
-def reply(kind: int, written: int, next_: int, window: int) -> bytes:
+def reply(
+    kind: int, written: int, next_: int, window: int, moment: int = RECEIVER_STARTED_NS
+) -> bytes:
     parts = (
         b"PZMQ",
         bytes([1, kind, 0, 0]),
         struct.pack(">Q", window),
         SENDER,
-        struct.pack(">QQQQ", STARTED_NS, written, next_, RECEIVER_STARTED_NS),
+        struct.pack(">QQQQ", STARTED_NS, written, next_, moment),
     )
     return b"".join(parts)
 
@@ -115,9 +120,14 @@ FILES = {
     "batch-lz4.header.bin": batch(45, 3),
     "batch-lz4.payload.bin": lz4.block.compress(RECORDS, store_size=False),
     "heartbeat.header.bin": header(HEARTBEAT, 44),
+    "heartbeat-clock.header.bin": header(HEARTBEAT, 45),
+    "heartbeat-clock.payload.bin": struct.pack(
+        ">QQQ", SENDER_CLOCK_NS, RECEIVER_CLOCK_NS, WAITED_NS
+    ),
     "goodbye.header.bin": header(GOODBYE, 46),
     "welcome.reply.bin": reply(WELCOME, 41, 42, WINDOW),
     "ack.reply.bin": reply(ACK, 43, 46, 1),
+    "clock.reply.bin": reply(CLOCK, 43, 46, WINDOW, RECEIVER_CLOCK_NS),
     "farewell.reply.bin": reply(FAREWELL, 45, 46, 0),
 }
 

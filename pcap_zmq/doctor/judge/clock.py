@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pcap_zmq.doctor.finding import Finding, ok, unknown, warning
+from pcap_zmq.units import NS_PER_MS
 
 CHECK = "clock"
 
-_NS_PER_MS = 1_000_000
-
-APART_NS = 500 * _NS_PER_MS
+APART_NS = 500 * NS_PER_MS
 """An IDS takes packet times for its clock: beyond this, flows of two gateways that
 belong together are judged in the wrong order."""
 
@@ -53,12 +52,12 @@ def judge_offset(offset: Offset) -> Iterator[Finding]:
     """Beside the receiver."""
     apart_ns = abs(offset.ahead_ns)
     ahead = "ahead of" if offset.ahead_ns > 0 else "behind"
-    within = f"(within {offset.uncertain_ns / _NS_PER_MS:.0f} ms)"
+    within = f"(within {offset.uncertain_ns / NS_PER_MS:.0f} ms)"
     if apart_ns <= offset.uncertain_ns:
         yield ok(CHECK, f"the clock at {offset.endpoint} shows the same {within}")
         return
     text = (
-        f"the clock at {offset.endpoint} is {apart_ns / _NS_PER_MS:.0f} ms {ahead} "
+        f"the clock at {offset.endpoint} is {apart_ns / NS_PER_MS:.0f} ms {ahead} "
         f"this one {within}"
     )
     if apart_ns - offset.uncertain_ns > APART_NS:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz.crafted import files, links, messages, packets
+from tests.fuzz.crafted import files, flows, links, messages, offload, packets
 from tests.fuzz.crafted.common import Seeds
 from tests.fuzz.crafted.packets import LONG
 
@@ -17,12 +17,14 @@ MENDED = "mended-"
 CRAFTED: dict[str, Callable[[], Seeds]] = {
     make.__name__: make
     for make in (
-        *(packets.nflog_parse, packets.packet_records, packets.savefile),
-        *(packets.ip, packets.records, packets.savefile_source),
+        *(packets.nflog_parse, packets.packet_records, packets.capture),
+        *(packets.ip, packets.records, packets.savefile_source, packets.relink),
+        packets.pcapng_blocks,
+        *(offload.mend, packets.merge),
         *(messages.wire, messages.codec, messages.decoder),
-        *(messages.status, messages.zap),
+        *(messages.query, messages.status, messages.zap),
         *(links.sender_link, links.receiver_link, links.spooled_link),
-        links.intake,
+        *(links.intake, flows.flow),
         *(files.certificate, files.listings, files.settings),
         *(files.spool, files.spool_directory),
     )

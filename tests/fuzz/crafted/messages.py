@@ -4,8 +4,16 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 
+from pcap_ffi import compile_filter
 from pcap_zmq.counters import Reason
 from pcap_zmq.formats.codec import Codec, compressor
+from pcap_zmq.formats.excerpt import (
+    EVER_NS,
+    Excerpt,
+    Wanted,
+    encode_excerpt,
+    encode_wanted,
+)
 from pcap_zmq.formats.inquiry import Kind, Question, encode_answer, encode_question
 from pcap_zmq.formats.ledger import Line, State, Tally, encode_state
 from tests.fuzz import catalogue
@@ -28,6 +36,24 @@ def wire() -> Seeds:
     yield "counters", piece(struct.pack(">16Q", *range(16)))
     yield "http", piece(b"GET / HTTP/1.1\r\n")
     yield "no-frames", b""
+
+
+def query() -> Seeds:
+    chosen = compile_filter("udp port 53 or greater 100", 101)
+    loop = struct.pack(">HBBI", 0x05, 0, 0, 0xFFFF_FFFF)
+    for name, wanted in {
+        "all": Wanted(),
+        "ago": Wanted(10**9, 0, is_from_ago=True, is_until_ago=True),
+        "filter": Wanted(filter=chosen),
+        "loop": Wanted(filter=loop + chosen),
+        "part": Wanted(start=4, end=5),
+        "probe": Wanted(is_probe=True),
+        "torn-filter": Wanted(filter=chosen[:-1]),
+    }.items():
+        yield name, b"\0" + encode_wanted(wanted)
+    whole = packed(RECORDS)
+    excerpt = Excerpt(0, EVER_NS, 0, 5, 5, 101, True, whole, len(RECORDS))
+    yield "excerpt", b"\1" + encode_excerpt(excerpt)
 
 
 def payloads() -> Iterator[tuple[str, Codec, bytes, int]]:

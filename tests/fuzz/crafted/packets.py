@@ -8,13 +8,17 @@ from tests.nflog_ffi.datagrams import (
     PAYLOAD_MAX,
     Attribute,
     done,
+    ethernet,
+    hardware,
     ipv4,
     ipv6,
     logged,
+    packet_body,
     packet_message,
     several,
+    vlan,
 )
-from tests.pcap_ffi.savefiles import RECORDS, packed, pcap, pcapng
+from tests.pcap_ffi.savefiles import RECORDS, Record, packed, pcap, pcapng
 
 
 def nflog_parse() -> Seeds:
@@ -32,6 +36,55 @@ def nflog_parse() -> Seeds:
         short = packet_message(1, [(Attribute.NFULA_PAYLOAD, ipv4(20)), (kind, b"")])
         yield f"short-{kind.name.removeprefix('NFULA_').lower()}", little16(0) + short
     yield "every-attribute", little16(0) + packet_message(1, attributes)
+    extra = [*hardware(ethernet()), vlan(5)]
+    framed = logged(ipv4(41), group=1, extra=extra) + logged(ipv6(60), group=2)
+    yield "behind-ethernet-headers", little16(0) + framed
+    bridged = [
+        (Attribute.NFULA_PACKET_HDR, struct.pack("!HBx", 0x0806, 1)),
+        (Attribute.NFULA_L2HDR, ethernet(ethertype=0x0806)),
+        (Attribute.NFULA_PAYLOAD, bytes(28)),
+    ]
+    yield "arp-on-a-bridge", little16(0) + packet_message(2, bridged, family=7)
+
+
+def relink() -> Seeds:
+    """Which link types is said by their places in the target's list."""
+    extra = [*hardware(ethernet()), vlan(5)]
+    header = struct.Struct("=IHHII").size
+    nflog = [
+        logged(ipv4(41), extra=extra)[header:],
+        logged(ipv6(60))[header:],
+        packet_body(1, [(Attribute.NFULA_PAYLOAD, ipv4(20))]),
+    ]
+    short = [packed([Record(1, 2, len(nflog[0]), nflog[0][:cut])]) for cut in (80, 9)]
+    frames = [ethernet() + ipv4(40) + bytes(6), ethernet(ethertype=0x86DD) + ipv6(60)]
+    tagged = ethernet(ethertype=0x8100) + b"\0\5\x08\0" + ipv4(40)
+    for name, choice, packets in (
+        ("nflog-to-raw", 4 + 7, nflog),
+        ("nflog-to-ethernet", 4, nflog),
+        ("ethernet-to-raw", 0 + 7, [*frames, tagged, frames[0][:15], frames[0][:9]]),
+        ("raw-to-ethernet", 1, [ipv4(40), ipv6(60), b"\x45", b"\0", b""]),
+        ("ipv6-to-raw", 3 + 7, [ipv6(60)]),
+    ):
+        records = [Record(1, 2, len(packet), packet) for packet in packets]
+        yield name, little16(choice) + packed(records)
+    yield "nflog-cut-to-raw", little16(4 + 7) + b"".join(short)
+    yield "nflog-cut-to-ethernet", little16(4) + b"".join(short)
+    yield "torn", little16(4) + packed([Record(1, 2, 60, bytes(60))])[:-1]
+
+
+def pcapng_blocks() -> Seeds:
+    """Link types, parts and where a reader leaves; then records."""
+    prefix = (Attribute.NFULA_PREFIX, "Tür: \xff".encode("latin-1") + bytes(1))
+    mark = (Attribute.NFULA_MARK, bytes((0, 0, 0, 42)))
+    device = (Attribute.NFULA_IFINDEX_INDEV, bytes((0, 0, 0, 2)))
+    payload = (Attribute.NFULA_PAYLOAD, ipv4(41))
+    body = packet_body(1, [prefix, mark, device, payload])
+    records = [Record(1, 2, len(body), body[:cut]) for cut in (len(body), 60, 9, 0)]
+    yield "raw", little16(0 + 4 * 1, 100) + packed(RECORDS)
+    for name, choice in (("nflog", 1), ("nflog-to-raw", 2), ("nflog-to-ethernet", 3)):
+        yield name, little16(choice + 4 * 2, 70) + packed(records)
+    yield "torn", little16(0, 9) + packed(RECORDS)[:-1]
 
 
 def packet_records() -> Seeds:
@@ -40,6 +93,27 @@ def packet_records() -> Seeds:
     yield "limit-at-an-end", little16(len(packed(RECORDS[:2])), 60) + packed(RECORDS)
     yield "torn", little16(96, 40) + packed(RECORDS)[:-1]
     yield "caplen-too-large", little16(0, 0) + struct.pack("<IIII", 1, 1, 1 << 31, 5)
+
+
+def merge() -> Seeds:
+    def run(number: int, seconds: list[int], length: int = 20) -> bytes:
+        times = [Record(second, number, length, bytes(length)) for second in seconds]
+        return bytes([number]) + little16(len(packed(times))) + packed(times)
+
+    def take(number: int, room: int) -> bytes:
+        return bytes([number]) + little16(room)
+
+    yield "empty", b""
+    yield "one-run", run(0, [1, 2, 3]) + take(3, 1_000)
+    two = run(32, [1, 3, 5]) + run(32, [2, 4, 6])
+    yield "two-runs", two + take(5, 1_000)
+    yield "little-room", two + b"".join(take(5, room) for room in (0, 36, 71, 72))
+    yield "as-it-is", run(32, [1] * 9) + run(32, [3]) + take(0x85, 1_000)
+    yield "late", run(32, [5, 9]) + take(5, 1_000) + run(32, [1, 7]) + take(5, 1_000)
+    yield "out-of-order", run(32, [4, 2, 3, 1, 2]) + take(5, 1_000)
+    clocks = b"".join(run(epoch << 1 | 32, [1, 2, 3]) for epoch in range(6))
+    yield "clocks", clocks + take(5, 60_000)
+    yield "ceilings", run(0, [1, 2]) + run(16, [1, 2]) + run(64, [9, 9]) + take(1, 500)
 
 
 def records() -> Seeds:
@@ -66,7 +140,7 @@ def savefiles() -> Seeds:
     yield "pcapng-simple-packet", pcapng([]) + block[:20]
 
 
-def savefile() -> Seeds:
+def capture() -> Seeds:
     for name, octets in savefiles():
         yield name, little16(100, 7) + octets
     yield "pcap-with-a-beginning", little16(0, 0x8000 | 30) + pcap(RECORDS)

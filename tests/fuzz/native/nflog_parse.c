@@ -3,13 +3,15 @@
  * records_count() accepts, as many as it counted and no more than the datagram has
  * octets for; its counts only grow; with room for the longest packet every call gets
  * on; and how small the buffers are, or whether the datagram lies in one, changes
- * neither records nor counts.
+ * neither records nor counts. All of it for each link type; what it writes as
+ * LINKTYPE_NFLOG is nothing that relink.c would call malformed.
  *
  * Input: 2 octets, the capacity of the buffers (0: only ample ones); the datagram. */
 #include "harness.h"
 
 #include "nflog.h"
 #include "pcap_ffi.h"
+#include "tlv.h"
 
 #define GROUPS 2
 #define NOW_NS 1800000000000000000
@@ -63,10 +65,12 @@ static size_t call(struct nflog_parser *parser, const uint8_t *octets, size_t le
 }
 
 /* The datagram to its end, in as many calls as its buffers take. */
-static struct result parse(const uint8_t *octets, size_t length, size_t capacity)
+static struct result parse(const uint8_t *octets, size_t length, size_t capacity,
+                           uint32_t linktype)
 {
     struct nflog_group groups[GROUPS] = {{.id = 1}, {.id = 2}};
-    struct nflog_parser parser = {.groups = groups, .groups_count = GROUPS};
+    struct nflog_parser parser = {
+        .groups = groups, .groups_count = GROUPS, .linktype = linktype};
     struct result result = {.records = exactly(length)};
     size_t at = 0;
 
@@ -89,10 +93,12 @@ static struct result parse(const uint8_t *octets, size_t length, size_t capacity
 }
 
 /* The same where the datagram lies in the buffer that its records go to. */
-static struct result parse_in_place(const uint8_t *octets, size_t length, size_t behind)
+static struct result parse_in_place(const uint8_t *octets, size_t length, size_t behind,
+                                    uint32_t linktype)
 {
     struct nflog_group groups[GROUPS] = {{.id = 1}, {.id = 2}};
-    struct nflog_parser parser = {.groups = groups, .groups_count = GROUPS};
+    struct nflog_parser parser = {
+        .groups = groups, .groups_count = GROUPS, .linktype = linktype};
     struct result result = {.records = exactly(behind + length)};
 
     memset(result.records, CANARY, behind);
@@ -112,16 +118,49 @@ static void check_equal(const struct result *one, struct result other)
     free(other.records);
 }
 
+/* Whatever a packet's octets are, its TLVs are whole and a payload is among them. */
+static void check_tlvs(const struct result *result)
+{
+    struct relinked relinked;
+    uint8_t *out, *fates;
+    size_t fault, at = 0;
+    int64_t count = records_count(result->records, result->length, &fault);
+
+    out = exactly(result->length + RELINK_MORE * (size_t)count);
+    fates = exactly((size_t)count);
+    records_relink(result->records, result->length, LINKTYPE_NFLOG, LINKTYPE_ETHERNET,
+                   out, fates, &relinked);
+    for (int64_t number = 0; number < count; number++) {
+        const uint8_t *packet = result->records + at + RECORD_HEADER;
+
+        CHECK(fates[number] != RELINK_MALFORMED || packet[1] != 0);
+        at += RECORD_HEADER + little32(result->records + at + 8);
+    }
+    free(out);
+    free(fates);
+}
+
+static void check_as(uint32_t linktype, const uint8_t *data, size_t size,
+                     size_t capacity)
+{
+    /* No record is longer than the message that it is from. */
+    struct result ample = parse(data, size, size, linktype);
+
+    if (capacity > 0)
+        check_equal(&ample, parse(data, size, capacity, linktype));
+    check_equal(&ample, parse_in_place(data, size, 0, linktype));
+    check_equal(&ample, parse_in_place(data, size, 4, linktype));
+    if (linktype == LINKTYPE_NFLOG)
+        check_tlvs(&ample);
+    free(ample.records);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t capacity = front16(&data, &size);
-    /* No record is longer than the message that it is from. */
-    struct result ample = parse(data, size, size);
 
-    if (capacity > 0)
-        check_equal(&ample, parse(data, size, capacity));
-    check_equal(&ample, parse_in_place(data, size, 0));
-    check_equal(&ample, parse_in_place(data, size, 4));
-    free(ample.records);
+    check_as(LINKTYPE_RAW, data, size, capacity);
+    check_as(LINKTYPE_NFLOG, data, size, capacity);
+    check_as(LINKTYPE_ETHERNET, data, size, capacity);
     return 0;
 }

@@ -12,6 +12,7 @@ Input: 1 octet, the queue; then steps, each 1 octet and what it takes.
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from link_ffi import BATCHES_MIN
 from pcap_zmq.counters import Reason, ReceiverCounters
@@ -23,9 +24,11 @@ from pcap_zmq.formats.receiver_link import HARD_LIMIT, ReceiverLink
 from pcap_zmq.formats.stream import ANYBODY, Identity, Stream
 from pcap_zmq.formats.wire import (
     SEQUENCE_MAX,
+    Clocks,
     Message,
     MessageType,
     Reply,
+    ReplyType,
     StreamId,
 )
 from pcap_zmq.packet import EncodedBatch, Instant
@@ -60,16 +63,21 @@ class Case:
         self.now_ns = 10**12
         self.queue_bytes = front.choice(QUEUES)
         self.counters = ReceiverCounters()
-        self.link = ReceiverLink(7, self.queue_bytes, self.counters)
+        self.link = ReceiverLink(7, self.queue_bytes, self.counters, self.now)
         self.waiting = deque[tuple[Who, EncodedBatch]]()
         self.waiting_bytes = 0
         self.wanted = dict[Who, int]()
         """The number that the stream's next batch has to have."""
         self.written = dict[Who, int]()
         """The last batch that a reply may call written."""
+        self.moments = dict[bytes, int]()
+        """The last that was said on each connection."""
         self.speaker = dict[bytes, Who]()
         self.place = dict[Who, bytes]()
         """Who said hello last on a connection, and on which one a stream did."""
+
+    def now(self) -> Instant:
+        return Instant(self.now_ns, WALL_NS)
 
     def step(self) -> None:
         match self.front.number() % 11:
@@ -128,6 +136,10 @@ class Case:
             totals=front.take(front.number() % 129).ljust(128, b"\0"),
             payload=bytes(front.number(2)),
         )
+        if message_type is MessageType.HEARTBEAT and manner & 4:
+            echo_ns = self.moments.get(peer, 0)
+            clocks = Clocks(message.window, echo_ns, message.count << (manner >> 3))
+            message = replace(message, payload=wire.encode_clocks(clocks))
         try:
             read = wire.decode_message(wire.encode_message(message))
         except WireError:
@@ -257,6 +269,8 @@ class Case:
         assert peer == self.place[who]
         assert reply.written == self.written[who]
         assert reply.next == self.wanted[who]
+        if reply.type is ReplyType.CLOCK:
+            self.moments[peer] = reply.clock_ns
 
     def look(self) -> None:
         """At the ledger, as it is answered to whoever asks."""

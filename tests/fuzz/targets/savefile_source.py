@@ -10,7 +10,7 @@ import os
 
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import SavefileError
-from pcap_zmq.sources.savefile import GZIP_MAGIC
+from pcap_zmq.formats.compressed import Kind, kind_of
 from tests.fuzz.octets import Front
 from tests.sources.reading import read_all
 
@@ -20,7 +20,7 @@ def check(octets: bytes) -> None:
     compressed = front.number() & 1
     savefile = front.rest()
     given = outcome(savefile)
-    if compressed and savefile and not savefile.startswith(GZIP_MAGIC):
+    if compressed and savefile and kind_of(savefile) is not Kind.GZIP:
         assert outcome(gzip.compress(savefile, 1)) == given
 
 

@@ -6,6 +6,8 @@ can be read, and is never due without having something to say.
 Input: 1 octet, the queue; then steps, each 1 octet and what it takes.
 """
 
+import dataclasses
+
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import WireError
 from pcap_zmq.formats import wire
@@ -14,7 +16,7 @@ from pcap_zmq.formats.link import HEARTBEAT_NS, PATIENCE_NS, SILENCE_NS
 from pcap_zmq.formats.send_queue import Spool
 from pcap_zmq.formats.sender_link import SenderLink
 from pcap_zmq.formats.wire import MessageType, Reply, ReplyType, StreamId
-from pcap_zmq.packet import EncodedBatch
+from pcap_zmq.packet import EncodedBatch, Instant
 from tests.fuzz.octets import Front
 
 RAW = 101
@@ -39,7 +41,9 @@ class Case:
         self.queue_bytes = front.choice(QUEUES)
         self.counters = counters or SenderCounters()
         self.link = SenderLink(
-            *(STREAM, "a", RAW, self.queue_bytes, self.counters, self.totals), spool
+            *(STREAM, "a", RAW, self.queue_bytes, self.counters, self.totals),
+            spool,
+            clock=lambda: Instant(self.now_ns, self.now_ns),
         )
         self.counts = list[int]()
         """Packets in each batch that was taken, the first batch first."""
@@ -92,6 +96,8 @@ class Case:
             window=front.number(8) if front.number() & 1 else front.number(2),
             receiver_started_ns=0,
         )
+        if reply.type is ReplyType.CLOCK:
+            reply = dataclasses.replace(reply, clock_ns=reply.window)
         try:
             read = wire.decode_reply([wire.encode_reply(reply)])
         except WireError:
