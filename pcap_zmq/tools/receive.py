@@ -123,12 +123,13 @@ class Receive(Tool):
             ring=self._ring,
             outputs=self._output_lines,
         )
-        logger.info("listening on %s", self._source.address)
 
     def _attend(self, stop: Stop) -> Iterable[Attendant]:
         if self._config.keys.allow is not None:
             stop.heed_hangup()
             self._stop = stop
+        # Only now: who reads it may send a signal, which is heeded from here on.
+        logger.info("listening on %s", self._source.address)
         return [self._door]
 
     def _settle(self) -> None:

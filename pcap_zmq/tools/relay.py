@@ -164,14 +164,15 @@ class Relay(Tool):
             ledger=self._ledger,
             clock=self._clock,
         )
-        logger.info(
-            "listening on %s, relaying to %s", self._source.address, self._sink.endpoint
-        )
 
     def _attend(self, stop: Stop) -> Iterable[Attendant]:
         if self._config.keys.allow is not None:
             stop.heed_hangup()
             self._stop = stop
+        # Only now: who reads it may send a signal, which is heeded from here on.
+        logger.info(
+            "listening on %s, relaying to %s", self._source.address, self._sink.endpoint
+        )
         return [self._door]
 
     def _settle(self) -> None:
