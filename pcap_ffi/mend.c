@@ -26,6 +26,9 @@
  * great many. */
 #define SEGMENT_MIN 256
 
+/* Octets behind NFLOG's payload. */
+#define TAIL_MAX 256
+
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -175,7 +178,8 @@ static int is_super(const struct packet *packet)
            sum_fold(transport_sum(packet, packet->length)) == 0xffff;
 }
 
-static struct work judge_split(const struct mend *mend, const struct packet *packet)
+static struct work judge_split(const struct mend *mend, const struct packet *packet,
+                               uint32_t caplen)
 {
     struct work work = {.todo = KEEP};
     uint32_t removed = packet->has_length == LENGTH_JUMBO ? JUMBO_HEADER : 0;
@@ -183,6 +187,9 @@ static struct work judge_split(const struct mend *mend, const struct packet *pac
     uint32_t payload = packet->length - headers, there;
 
     if (!is_super(packet) || headers - removed + SEGMENT_MIN > mend->mtu)
+        return work;
+    /* Each segment gets it: a sender could make very much of it. */
+    if (packet->tag != 0 && caplen - packet->end > TAIL_MAX)
         return work;
     work.size = mend->mtu - (headers - removed);
     there = captured(packet) - headers;
@@ -209,7 +216,7 @@ static struct work judge(struct mend *mend, const uint8_t *record,
         packet->has_length = LENGTH_SAID;
     }
     if (is_parsed && mend->what & MEND_SEGMENT && packet->length > mend->mtu) {
-        work = judge_split(mend, packet);
+        work = judge_split(mend, packet, get32(record + 8));
         if (work.todo == SPLIT)
             return work;
         mend->unsegmented++;
@@ -309,7 +316,8 @@ static void put_headers(const struct packet *copy, uint8_t *octets, uint32_t seg
         transport[13] &= (uint8_t)~TCP_CWR;
 }
 
-/* What follows the payload's attribute: padding, and perhaps others. */
+/* What follows the payload's attribute: padding, and perhaps others, which the kernel
+ * does not write; each segment gets them, so there are few of them. */
 static uint8_t *copy_tail(const struct packet *packet, uint32_t caplen, uint8_t *octets,
                           uint8_t *end)
 {

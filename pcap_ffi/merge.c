@@ -316,10 +316,14 @@ static int take_turn(struct merge *merge, int64_t until_ns, uint8_t *out,
     struct merge_run *run = &merge->runs[merge->heap[0]];
     const struct merge_run *other = second(merge);
     struct taken *taken = &merge->taken;
-    uint32_t part = part_of(merge, run), packets = 0, late = 0;
+    uint32_t part, packets = 0, late = 0;
     size_t start = run->at, room = capacity - taken->used;
     int has_room = 1;
 
+    /* Before it is a part: who looks at parts shall find packets of each. */
+    if (length_of(run->records + run->at) > room)
+        return 0;
+    part = part_of(merge, run);
     if (part == NONE)
         return 0;
     do {
@@ -342,8 +346,7 @@ static int take_turn(struct merge *merge, int64_t until_ns, uint8_t *out,
     } while (run->key <= until_ns && (other == NULL || goes_before(run, other)));
     memcpy(out + taken->used, run->records + start, run->at - start);
     taken->used += run->at - start;
-    if (packets > 0)
-        count(taken, part, packets, late, run->left);
+    count(taken, part, packets, late, run->left);
     pass_on(merge);
     return has_room;
 }

@@ -103,7 +103,8 @@ class Answers:
             State(
                 version=__version__,
                 address=self._address,
-                output=self._output,
+                # Whole commands and paths: for who may see all.
+                output="(not shown)" if scope else self._output,
                 started_ns=self._started_ns,
                 now_ns=now.wall_ns,
                 senders=lines,

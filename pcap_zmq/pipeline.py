@@ -191,7 +191,12 @@ class Pipeline(Generic[In, Out]):
         while self._held:
             # While it is on offer it is the sink's: nobody shall count it twice.
             item = self._held.popleft()
-            if self._sink.offer(item, now):
+            try:
+                is_taken = self._sink.offer(item, now)
+            except BaseException:
+                self._held.appendleft(item)
+                raise
+            if is_taken:
                 if self._delivered is not None:
                     self._delivered(item)
                 self._settle(now)

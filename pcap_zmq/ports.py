@@ -87,7 +87,8 @@ class Sink(Edge, Protocol[T_contra]):
     """Where data goes."""
 
     def offer(self, item: T_contra, now: Instant) -> bool:
-        """Takes the item; False: not now, still yours, offer the same one again."""
+        """Takes the item; False: not now, still yours, offer the same one again. What
+        raises has not taken it."""
 
     def arrived(self) -> Sequence[object]:
         """Receipts of items that have arrived, or never will, since this was asked

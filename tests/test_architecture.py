@@ -255,6 +255,7 @@ LAYERS = {
         "pcap_zmq.metrics.exporters",
         "pcap_zmq.formats.capture_index",
         "pcap_zmq.formats.clock_offset",
+        "pcap_zmq.formats.excerpt",
         "pcap_zmq.formats.inquiry",
         "pcap_zmq.formats.linktype",
         "pcap_zmq.formats.codec",

@@ -38,7 +38,7 @@ _TEXT_COLUMNS = 2
 
 
 @tool_command("map")
-@click.argument("paths", nargs=-1)
+@click.argument("paths", nargs=-1, required=True)
 @quantity_option(
     "--workers",
     number(options.WORKERS),
@@ -94,16 +94,17 @@ def map_command(
 
             draw(entries, plot)
         if output is None:
-            click.echo(text, nl=False)
+            click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
         else:
             from pcap_zmq.tools.whole_file import write_whole
 
-            write_whole(output, text.encode())
+            # Names of files need not be UTF-8.
+            write_whole(output, text.encode("utf-8", "surrogateescape"))
     except PcapZmqError as error:
         raise exits.Refused(error) from error
     broken = [entry for entry in entries if entry.broken_why]
     for entry in broken:
-        click.echo(f"{entry.path}: {entry.broken_why}", err=True)
+        click.echo(_printable(f"{entry.path}: {entry.broken_why}"), err=True)
     sys.exit(exits.FAILED if broken else exits.DONE)
 
 

@@ -29,6 +29,7 @@ class MomentType(click.ParamType):  # type: ignore[type-arg]  # only newer ones 
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> "Moment":
         from pcap_zmq.clock import utc_ns
+        from pcap_zmq.formats.excerpt import EVER_NS
         from pcap_zmq.tools.query import Moment
 
         if isinstance(value, Moment):
@@ -36,8 +37,11 @@ class MomentType(click.ParamType):  # type: ignore[type-arg]  # only newer ones 
         text = str(value)
         if text.startswith("@") or "-" in text:
             try:
-                return Moment(utc_ns(text))
-            except ValueError:
+                moment_ns = utc_ns(text)
+                if moment_ns > EVER_NS:
+                    raise ValueError
+                return Moment(max(0, moment_ns))
+            except (ValueError, OverflowError):
                 self.fail(
                     f"{text!r} is no moment; write it as 2026-01-31T12:00:00Z, "
                     "@1769860800.5 or, before now, 30s",
@@ -92,7 +96,7 @@ def query(
 
     Times are the packets' own. With keys, an operator's is wanted (pcap-zmq keygen
     --role operator). Exit codes: 0 done, 1 interrupted, or some had been forgotten
-    meanwhile, 2 usage, 3 permission, 4 no answer.
+    meanwhile or were left out, 2 usage, 3 permission, 4 no answer.
     """
     # Here, so that --help does not load ZeroMQ.
     from pcap_zmq.poll import Stop
@@ -118,13 +122,19 @@ def query(
         raise exits.Refused(error) from error
     if not fetched.is_whole:
         click.echo("interrupted", err=True)
-    elif fetched.forgotten:
-        click.echo(
-            f"{fetched.packets} packets; {fetched.forgotten} more were forgotten "
-            "before they could be looked at: give --keep more room",
-            err=True,
-        )
     else:
         click.echo(f"{fetched.packets} packets", err=True)
-    is_complete = fetched.is_whole and not fetched.forgotten
+    if fetched.forgotten:
+        click.echo(
+            f"{fetched.forgotten} more were forgotten before they could be looked at: "
+            "give --keep more room",
+            err=True,
+        )
+    if fetched.others:
+        click.echo(
+            f"{fetched.others} more are of other link types, which one savefile cannot "
+            "hold, and were left out",
+            err=True,
+        )
+    is_complete = fetched.is_whole and not fetched.forgotten and not fetched.others
     sys.exit(exits.DONE if is_complete else exits.FAILED)

@@ -55,16 +55,19 @@ class Wanted:
     end: int = NEWEST
     filter: bytes = b""
     is_probe: bool = False
+    linktype: int | None = None
+    """Of the packets; None: that of the oldest."""
 
     def at(self, wall_ns: int) -> "Wanted":
         """The same, with times since the epoch."""
         return Wanted(
-            wall_ns - self.from_ns if self.is_from_ago else self.from_ns,
-            wall_ns - self.until_ns if self.is_until_ago else self.until_ns,
+            max(0, wall_ns - self.from_ns) if self.is_from_ago else self.from_ns,
+            max(0, wall_ns - self.until_ns) if self.is_until_ago else self.until_ns,
             start=self.start,
             end=self.end,
             filter=self.filter,
             is_probe=self.is_probe,
+            linktype=self.linktype,
         )
 
 
@@ -83,6 +86,8 @@ class Excerpt:
     nanoseconds: bool
     records: Octets = b""
     count: int = 0
+    others: int = 0
+    """Packets of another link type, left out, whatever their time."""
     refusal: Refusal | None = None
 
 
@@ -93,8 +98,9 @@ def encode_wanted(wanted: Wanted) -> bytes:
         | _Flag.UNTIL_IS_AGO * wanted.is_until_ago
         | _Flag.PROBE * wanted.is_probe
     )
+    linktype = UNKNOWN_LINKTYPE if wanted.linktype is None else wanted.linktype
     head = _WANTED.pack(
-        flags, 0, 0, wanted.from_ns, wanted.until_ns, wanted.start, wanted.end
+        flags, 0, linktype, wanted.from_ns, wanted.until_ns, wanted.start, wanted.end
     )
     return head + wanted.filter
 
@@ -103,8 +109,8 @@ def decode_wanted(details: Octets) -> Wanted:
     """What its question's details say. Raises WireError."""
     if len(details) < _WANTED.size:
         raise WireError("a question for packets that is cut short")
-    flags, zero, zeros, *numbers = _WANTED.unpack(details[: _WANTED.size])
-    if flags > max(_Flag) * 2 - 1 or zero or zeros:
+    flags, zero, linktype, *numbers = _WANTED.unpack(details[: _WANTED.size])
+    if flags > max(_Flag) * 2 - 1 or zero:
         raise WireError(f"a question for packets with flags {flags:#x}")
     from_ns, until_ns, start, end = numbers
     if from_ns < 0 or until_ns < 0:
@@ -118,6 +124,7 @@ def decode_wanted(details: Octets) -> Wanted:
         end=end,
         filter=bytes(details[_WANTED.size :]),
         is_probe=bool(flags & _Flag.PROBE),
+        linktype=None if linktype == UNKNOWN_LINKTYPE else linktype,
     )
 
 
@@ -140,7 +147,7 @@ def encode_excerpt(excerpt: Excerpt) -> bytes:
         excerpt.first,
         excerpt.reached,
         excerpt.count,
-        0,
+        excerpt.others,
         excerpt.end,
     )
     return head + excerpt.records
@@ -152,8 +159,8 @@ def decode_excerpt(body: Octets) -> Excerpt:
     if len(body) < _EXCERPT.size:
         raise WireError("an excerpt that is cut short")
     said, zero, linktype, *numbers = _EXCERPT.unpack(body[: _EXCERPT.size])
-    from_ns, until_ns, first, reached, count, zeros, end = numbers
-    if said > max(_Said) * 2 - 1 or zero or zeros:
+    from_ns, until_ns, first, reached, count, others, end = numbers
+    if said > max(_Said) * 2 - 1 or zero:
         raise WireError(f"an excerpt with flags {said:#x}")
     refusal = None
     if said & _Said.REFUSED:
@@ -170,5 +177,6 @@ def decode_excerpt(body: Octets) -> Excerpt:
         not said & _Said.MICROSECONDS,
         memoryview(body)[_EXCERPT.size :],
         count,
+        others,
         refusal,
     )

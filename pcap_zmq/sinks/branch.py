@@ -4,9 +4,9 @@ is slow.
 Theory of operation. Batches are given on at once as long as the sink takes them; else
 they wait here, up to so many octets. Then either nothing more is taken, and so all
 outputs wait for this one; or the oldest go, and so does whatever has waited for a
-second. Of a batch that is half written everything goes but the record that is begun: no
-reader ever finds a torn one. Its end still waits for the reader, and nobody for it:
-what is dropped counts as arrived, so that its sender may forget it.
+second; and what waits counts as arrived after a moment, so that its sender may forget
+it. Of a batch that is half written everything goes but the record that is begun: no
+reader ever finds a torn one. Its end still waits for the reader, and nobody for it.
 """
 
 import logging
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pcap_ffi import record_end
-from pcap_zmq.clock import NS_PER_S
+from pcap_zmq.clock import NS_PER_MS, NS_PER_S
 from pcap_zmq.counters import OutputCounters, Reason
 from pcap_zmq.errors import OutputError
 from pcap_zmq.formats.output_line import OutputLine
@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 SLOW_NS = NS_PER_S
 """Who lets a packet wait for so long is slow."""
+
+TOLD_NS = 20 * NS_PER_MS
+"""Where it drops, nobody waits longer for it: senders may forget what waits here, or
+else their windows would be full of it."""
 
 
 class Held(Protocol):
@@ -111,8 +115,11 @@ class Branch:
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._arrived: list[Any] = []
-        # Of batches that were cut: the sink tells of the rest of them, too.
-        self._has_arrived: list[Any] = []
+        # Of batches that count as arrived and are still to be given on, all or the rest
+        # of them: the sink tells of them, too. By id; kept, so that no other has it.
+        self._has_arrived: dict[int, Any] = {}
+        # So many of those that wait, from the first on, are among these.
+        self._told = 0
         self._is_finishing = self._has_finished = False
         self._finish_ns: int | None = None
 
@@ -179,8 +186,12 @@ class Branch:
         oldest = self._oldest()
         if oldest is None or not self.drops:
             return due
-        too_long_ns = oldest.since_ns + SLOW_NS
-        return too_long_ns if due is None else min(due, too_long_ns)
+        dues = [oldest.since_ns + SLOW_NS]
+        if self._told < len(self._waiting):
+            dues.append(self._waiting[self._told].since_ns + TOLD_NS)
+        if due is not None:
+            dues.append(due)
+        return min(dues)
 
     def watch(self) -> Iterable[Watch]:
         """What the sink waits for."""
@@ -248,6 +259,7 @@ class Branch:
             if not self.sink.offer(first.batch, now):
                 break
             self._waiting.popleft()
+            self._told = max(0, self._told - 1)
             if first.is_cut:
                 continue
             self._waiting_bytes -= len(first.batch.records)
@@ -256,13 +268,16 @@ class Branch:
         self._collect()
         if self.drops:
             self._shed(now)
+            self._tell(now)
 
     def _collect(self) -> None:
         for receipt in self.sink.arrived():
-            if self._has_arrived and receipt in self._has_arrived:
-                self._has_arrived.remove(receipt)
-            else:
-                self._arrived.append(receipt)
+            self._arrive(receipt)
+
+    def _arrive(self, receipt: Any) -> None:
+        """Once."""
+        if self._has_arrived.pop(id(receipt), None) is None:
+            self._arrived.append(receipt)
 
     # When the reader is slow.
 
@@ -270,6 +285,18 @@ class Branch:
         """Of what may be dropped."""
         at = 1 if self._waiting and self._waiting[0].is_cut else 0
         return self._waiting[at] if len(self._waiting) > at else None
+
+    def _tell(self, now: Instant) -> None:
+        """Nobody waits any longer for what has been here for some time."""
+        while self._told < len(self._waiting):
+            waiting = self._waiting[self._told]
+            if waiting.since_ns > now.mono_ns - TOLD_NS:
+                return
+            self._told += 1
+            receipt = waiting.batch.receipt
+            if receipt is not None and id(receipt) not in self._has_arrived:
+                self._arrived.append(receipt)
+                self._has_arrived[id(receipt)] = receipt
 
     def _shed(self, now: Instant) -> None:
         too_old_ns = now.mono_ns - SLOW_NS
@@ -285,7 +312,7 @@ class Branch:
         for rest in self._waiting:
             self.counters.count_dropped(rest.batch.receipt, reason, rest.batch.count)
         self._waiting.clear()
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._told = 0
 
     def _drop_oldest(self, reason: Reason) -> None:
         first = self._waiting.popleft()
@@ -293,9 +320,11 @@ class Branch:
             # Its end stays in front of what comes later.
             oldest = self._waiting.popleft()
             self._waiting.appendleft(first)
+            self._told = max(min(self._told, 1), self._told - 1)
             begun = 0
         else:
             oldest = first
+            self._told = max(0, self._told - 1)
             begun = self.sink.cut()
         batch = oldest.batch
         self._waiting_bytes -= len(batch.records)
@@ -308,17 +337,18 @@ class Branch:
         self._give_up(replace(batch, count=batch.count - begun), reason)
         self.counters.count_written(batch.receipt, -begun)
         if batch.receipt is not None:
-            self._has_arrived.append(batch.receipt)
+            self._has_arrived[id(batch.receipt)] = batch.receipt
         rest = replace(batch, records=records, count=begun)
         # Mostly written: it takes nobody's room.
         self._waiting.appendleft(_Waiting(rest, oldest.since_ns, is_cut=True))
+        self._told += 1
 
     def _give_up(self, batch: Batch, reason: Reason) -> None:
         if batch.count:
             self.sink.skip(batch)
             self.counters.count_dropped(batch.receipt, reason, batch.count)
         if batch.receipt is not None:
-            self._arrived.append(batch.receipt)
+            self._arrive(batch.receipt)
 
     # When it takes no more for good.
 

@@ -8,8 +8,10 @@ over. A batch is encoded once and shared: each client has a queue of references,
 place in the first of them. A live stream waits for nobody: whoever has more in his
 queue than the bound is cut off, and a batch that nobody was there for is dropped.
 
-A batch has arrived when the kernel has taken all of it for one client, the fastest, and
-it is dropped when all that had it in their queues have gone before.
+A batch is written when the kernel has taken all of it for one client, the fastest, and
+it is dropped when all that had it in their queues have gone before. It has arrived, for
+who waits for that, at once: a client that stands still holds up no sender, and so no
+other output.
 """
 
 import contextlib
@@ -146,11 +148,12 @@ class BroadcastSink:
         """Always takes it: a live stream does not wait."""
         if self._linktype is None:
             self._linktype = item.linktype
+        if item.receipt is not None:
+            self._arrived.append(item.receipt)
         if not item.records:
-            self._arrive(item.receipt)
             return True
         if not self._clients:
-            self._drop(item)
+            self._drop(item, Reason.NO_READER)
             return True
         clients = tuple(self._clients.values())
         for client in clients:
@@ -176,7 +179,7 @@ class BroadcastSink:
         self._format.skip(item)
 
     def arrived(self) -> Sequence[Any]:
-        """What one client got, or nobody ever will."""
+        """What was taken: nobody is waited for."""
         arrived, self._arrived = self._arrived, []
         return arrived
 
@@ -192,8 +195,10 @@ class BroadcastSink:
         )
 
     def abandon(self) -> None:
-        """What nobody has got is still its sender's."""
+        """What nobody has got is nobody's any more."""
         self._is_over = True
+        for piece in tuple(self._undecided):
+            self._lose(piece, Reason.SHUTDOWN)
 
     def close(self) -> None:
         """Ends every client's stream."""
@@ -206,10 +211,6 @@ class BroadcastSink:
                 client.connection.recv(SAID_A_TURN)
             self._forget(client, None)
         self._epoll.close()
-
-    def _arrive(self, receipt: Any) -> None:
-        if receipt is not None:
-            self._arrived.append(receipt)
 
     # Who comes.
 
@@ -317,7 +318,6 @@ class BroadcastSink:
         del self._undecided[piece]
         self._counters.count_written(piece.receipt, piece.count)
         self._counters.count_bytes(len(piece.octets))
-        self._arrive(piece.receipt)
 
     def _ask_for(self, client: Client) -> None:
         events = 0 if client.has_finished else select.EPOLLIN
@@ -370,21 +370,20 @@ class BroadcastSink:
         for piece in client.queue:
             piece.clients -= 1
             if not piece.clients and not piece.is_taken and not self._is_over:
-                self._lose(piece)
+                self._lose(piece, Reason.NO_READER)
         client.queue.clear()
         client.queued = 0
 
-    def _lose(self, piece: Piece) -> None:
-        """All that had it to come have gone; what one has got of it was written."""
+    def _lose(self, piece: Piece, reason: Reason) -> None:
+        """Nobody will get all of it; what one has got of it was written."""
         del self._undecided[piece]
         whole = self._format.whole(piece.octets, piece.sent)
         written = self._format.count(piece.octets[:whole])
         self._counters.count_written(piece.receipt, written)
         self._counters.count_bytes(whole)
-        self._drop(replace(piece.item, count=piece.count - written))
+        self._drop(replace(piece.item, count=piece.count - written), reason)
 
-    def _drop(self, item: Batch) -> None:
+    def _drop(self, item: Batch, reason: Reason) -> None:
         """Nobody will ever get it."""
         self._format.skip(item)
-        self._counters.count_dropped(item.receipt, Reason.NO_READER, item.count)
-        self._arrive(item.receipt)
+        self._counters.count_dropped(item.receipt, reason, item.count)

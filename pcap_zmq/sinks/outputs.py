@@ -53,6 +53,7 @@ class Outputs:
     def __init__(self, branches: Sequence[Branch], spreading: Spreading) -> None:
         self.branches = branches
         self._spreading = spreading
+        self._failure: OutputError | None = None
 
     @property
     def held(self) -> Sequence[HeldPackets]:
@@ -80,8 +81,11 @@ class Outputs:
         """True once all have it, or what of it is theirs."""
         if not all(branch.has_room() for branch in self.branches):
             return False
-        self._spreading.take(item, now)
-        self._check()
+        try:
+            self._spreading.take(item, now)
+        except OutputError as error:
+            # The branches have it, and account for it; the next turn ends with this.
+            self._failure = error
         return True
 
     def arrived(self) -> Sequence[Any]:
@@ -108,6 +112,8 @@ class Outputs:
             branch.close()
 
     def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
         failures = [branch.failure for branch in self.branches]
         last = failures[-1]
         if last is not None and all(failure is not None for failure in failures):

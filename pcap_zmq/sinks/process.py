@@ -112,7 +112,7 @@ def _find(program: str) -> str:
     found = shutil.which(program)
     if found is not None:
         return str(Path(found).absolute())
-    if Path(program).exists():
+    if os.path.lexists(program) or not os.access(Path(program).parent, os.X_OK):
         raise OutputPermissionError(
             f"--exec {program}: it may not be executed; look at its mode, and at the "
             "directories above it"

@@ -94,7 +94,12 @@ class RotatingSink:
         self._retry_ns: int | None = None
         self._is_finishing = False
         self._arrived: list[Any] = []
-        self._check()
+        try:
+            self._check()
+        except OutputError:
+            raise
+        except OSError as error:
+            raise _explained(self._directory, error) from error
         self._mend()
         self._prune()
 

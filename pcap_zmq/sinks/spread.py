@@ -50,8 +50,11 @@ class Balance(Ways[Batch]):
 
     def offer(self, item: Batch, now: Instant) -> bool:
         """Takes the batch unless a part of an earlier one waits."""
+        # Whatever is sent meanwhile tells of it, too.
+        self._in_hand += item.count
         if self._waiting:
             self._try_waiting(now)
+        self._in_hand -= item.count
         if self._waiting:
             return False
         self._share_out(item, now)
@@ -111,10 +114,11 @@ class Balance(Ways[Batch]):
 
     def _try_waiting(self, now: Instant) -> None:
         while self._waiting:
-            way, batch = self._waiting[0]
+            # What is given is sent, and tells of what waits: that is no more of it.
+            way, batch = self._waiting.popleft()
             if not self._give(way, batch, now):
+                self._waiting.appendleft((way, batch))
                 return
-            self._waiting.popleft()
 
     def _look_after_the_rest(self, now: Instant) -> None:
         if self._waiting:
@@ -136,8 +140,8 @@ class Balance(Ways[Batch]):
             self._share_again(batch, now)
         for batch in batches:
             dead.sink.offer(batch, now)
-        waiting, self._waiting = self._waiting, deque()
-        for way, batch in waiting:
+        for _ in range(len(self._waiting)):
+            way, batch = self._waiting.popleft()
             if way is dead and self._have_room(batch.raw_length):
                 self._share_again(batch, now)
             else:
@@ -175,6 +179,7 @@ class Copies(Ways[EncodedBatch]):
         super().__init__(ways, counters, waits=waits, failover_ns=failover_ns)
         self._item: EncodedBatch | None = None
         self._waiting: list[Way] = []
+        self._in_hand = 0
 
     @property
     def held_packets(self) -> int:
@@ -184,8 +189,11 @@ class Copies(Ways[EncodedBatch]):
 
     def offer(self, item: EncodedBatch, now: Instant) -> bool:
         """Takes the batch unless an earlier one waits."""
+        # Whatever is sent meanwhile tells of it, too.
+        self._in_hand = item.count
         if self._waiting:
             self._try_waiting(now)
+        self._in_hand = 0
         if self._waiting:
             return False
         self._item = item
@@ -197,7 +205,7 @@ class Copies(Ways[EncodedBatch]):
     def encode_totals(self, index: int, before: int) -> bytes:
         """Each receiver is told of everything, and of what became of it on its way."""
         way = self._ways[index]
-        held = before + self._held_for(way)
+        held = before + self._in_hand + self._held_for(way)
         return wire.encode_totals(self._told(way), held)
 
     def _held_for(self, way: Way) -> int:

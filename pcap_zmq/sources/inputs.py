@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from pcap_zmq.errors import FormatError, InputError, InputPermissionError, SavefileError
 from pcap_zmq.formats.compressed import MAGIC_MAX, Undo, kind_of
@@ -20,6 +20,13 @@ from pcap_zmq.formats.compressed import MAGIC_MAX, Undo, kind_of
 CHUNK = 1 << 20
 """Octets that are read at once."""
 
+LONG_HEADER_MAX = 1 << 20
+"""Octets of one that holds long names (pax, GNU)."""
+
+_LONG_HEADERS = frozenset(
+    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+    | {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+)
 _TAR_MAGIC_AT = 257
 _TAR_MAGIC = b"ustar"
 
@@ -49,19 +56,31 @@ def find(paths: Sequence[str]) -> list[Path]:
     for a path that names nothing."""
     found: dict[Path, None] = {}
     for name in paths:
-        path = Path(name)
-        if path.is_dir():
-            files = _files_below(path)
-        elif path.exists() or path.is_symlink():
-            files = [path]
-        else:
-            # Not Path.glob: the pattern may be absolute.
-            names = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
-            files = [Path(each) for each in names if Path(each).is_file()]
+        try:
+            files = _named(name)
+        except OSError as error:
+            raise _explained(name, error) from error
         if not files:
             raise InputError(f"{name} names no file")
         found.update(dict.fromkeys(files))
     return list(found)
+
+
+def _named(name: str) -> list[Path]:
+    path = Path(name)
+    if path.is_dir():
+        return _files_below(path)
+    if path.exists() or path.is_symlink():
+        return [path]
+    # Not Path.glob: the pattern may be absolute.
+    names = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+    return [Path(each) for each in names if Path(each).is_file()]
+
+
+def _explained(name: object, error: OSError) -> InputError:
+    if isinstance(error, PermissionError):
+        return InputPermissionError(f"{name} may not be read: {error.strerror}")
+    return InputError(f"{name} cannot be read: {error.strerror}")
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -81,12 +100,8 @@ def members(path: Path) -> Iterator[Iterator[Member]]:
     try:
         with path.open("rb", buffering=0) as file:
             yield _members_of(path, file)
-    except PermissionError as error:
-        raise InputPermissionError(
-            f"{path} may not be read: {error.strerror}"
-        ) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise _explained(path, error) from error
 
 
 def _members_of(path: Path, file: BinaryIO) -> Iterator[Member]:
@@ -121,14 +136,27 @@ def _is_archive(octets: "_Begun") -> bool:
 
 def _archived(source: tuple[str, int, int], octets: Octets) -> Iterator[Member]:
     try:
-        with tarfile.open(fileobj=_Reader(octets), mode="r|") as archive:
+        with tarfile.open(
+            fileobj=_Reader(octets), mode="r|", tarinfo=_Header
+        ) as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is not None:
                     name = f"{source[0]}:{member.name}"
                     yield Member(name, *source, member.size, content)
-    except (tarfile.TarError, FormatError, EOFError) as error:
+    except (tarfile.TarError, FormatError, EOFError, ValueError) as error:
         raise SavefileError(f"{source[0]}: the archive breaks: {error}") from error
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses those that are longer than names are: tarfile reads them whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _LONG_HEADERS and header.size > LONG_HEADER_MAX:
+            raise ValueError(f"a header of {header.size} octets")
+        return header
 
 
 class Undone:

@@ -78,7 +78,9 @@ class Ring:
         self._forget(now)
         wanted = wanted.at(now.wall_ns)
         end = min(wanted.end, self._passed)
-        linktype = self._kept[0].linktype if self._kept else None
+        linktype = wanted.linktype
+        if linktype is None and self._kept:
+            linktype = self._kept[0].linktype
         chosen = _filter_of(wanted.filter)
         part = [] if wanted.is_probe else self._part(wanted.start, end)
         selected = [
@@ -104,6 +106,7 @@ class Ring:
             nanoseconds=self._nanoseconds,
             records=b"".join(records for records, _ in selected),
             count=sum(count for _, count in selected),
+            others=sum(kept.count for kept in part if kept.linktype != linktype),
         )
 
     def _part(self, start: int, end: int) -> list[_Kept]:

@@ -25,10 +25,11 @@ class Keeper(Protocol):
 
 
 class HeadKeeper:
-    """Cuts the tails of flows. table_bytes: for what it remembers of them."""
+    """Cuts the tails of flows. table_bytes: for what it remembers of them. seed: None
+    makes one that nobody knows."""
 
-    def __init__(self, table_bytes: int) -> None:
-        self._heads = FlowHeads(table_bytes)
+    def __init__(self, table_bytes: int, seed: int | None = None) -> None:
+        self._heads = FlowHeads(table_bytes, seed=seed)
         self.make = plan_heads
         self.seen = self._heads.seen
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcap_zmq import options
-from pcap_zmq.errors import ConfigError, OutputError
+from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
 from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.stages.select import Select
 from pcap_zmq.tools.credentials import ServerKeys
@@ -121,7 +121,10 @@ def write_to(fifo: str) -> None:
     try:
         out = os.open(fifo, os.O_WRONLY)
     except OSError as error:
-        raise OutputError(f"{fifo}: {error.strerror}") from error
+        kind = (
+            OutputPermissionError if isinstance(error, PermissionError) else OutputError
+        )
+        raise kind(f"{fifo} cannot be written: {error.strerror}") from error
     os.dup2(out, STDOUT)
     os.close(out)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pcap_zmq import __version__, options
-from pcap_zmq.errors import OutputError
+from pcap_zmq.errors import OutputError, OutputPermissionError
 from pcap_zmq.formats import linktype as linktypes
 
 RECEIVER = "pcap-zmq"
@@ -71,7 +71,9 @@ def install(directories: Sequence[Path]) -> list[Path]:
             path.write_text(LAUNCHER.format(command=command))
             path.chmod(0o755)
         except OSError as error:
-            raise OutputError(f"{path}: {error.strerror}") from error
+            is_refusal = isinstance(error, PermissionError)
+            kind = OutputPermissionError if is_refusal else OutputError
+            raise kind(f"{path} cannot be written: {error.strerror}") from error
         made.append(path)
     return made
 

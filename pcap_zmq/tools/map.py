@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcap_zmq import options
-from pcap_zmq.errors import ConfigError, FormatError, InputError
+from pcap_zmq.errors import (
+    ConfigError,
+    FormatError,
+    InputError,
+    InputPermissionError,
+)
 from pcap_zmq.formats.capture_index import Entry, decode_index, encode_index
 from pcap_zmq.sources.inputs import find
 from pcap_zmq.sources.survey import survey
@@ -65,7 +70,7 @@ class Map:
         everything = [entry for path in paths for entry in found[path]]
         if self._config.index is not None:
             write_whole(self._config.index, encode_index(everything).encode())
-        named = set(self._config.paths)
+        named = {str(Path(path)) for path in self._config.paths}
         return [entry for entry in everything if entry.kind or entry.source in named]
 
     def _surveyed(
@@ -95,15 +100,22 @@ class Map:
     def _known(self) -> dict[str, list[Entry]]:
         """By source. An index that is not there is empty."""
         path = self._config.index
-        if path is None or not path.exists():
+        if path is None:
             return {}
         try:
             if path.stat().st_size > INDEX_MAX:
                 raise FormatError(f"more than {INDEX_MAX} octets")
             entries = decode_index(path.read_bytes())
+        except FileNotFoundError:
+            return {}
         except FormatError as error:
             raise ConfigError(
-                f"{path} is no index of pcap-zmq map: {error}; remove it to begin anew"
+                f"--index {path} is no index of pcap-zmq map: {error}; name another "
+                "file, or one that is not there"
+            ) from error
+        except PermissionError as error:
+            raise InputPermissionError(
+                f"{path} may not be read: {error.strerror}"
             ) from error
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error

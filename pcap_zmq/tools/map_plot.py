@@ -88,4 +88,5 @@ def _moment(time_ns: int) -> datetime:
 
 
 def _short(name: str) -> str:
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
     return name if len(name) <= NAME_MAX else "…" + name[1 - NAME_MAX :]

@@ -1,7 +1,6 @@
 """Fetches packets that a receiver has kept, as a savefile."""
 
 import os
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -63,11 +62,13 @@ class QueryConfig:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Packets written; and those that the receiver had forgotten by the time that they
-    were asked for. is_whole: no signal came first."""
+    """Packets written; those that the receiver had forgotten by the time that they were
+    asked for; those that one savefile cannot hold beside the others, since they are of
+    another link type. is_whole: no signal came first."""
 
     packets: int = 0
     forgotten: int = 0
+    others: int = 0
     is_whole: bool = False
 
 
@@ -108,6 +109,7 @@ class Query:
                 is_until_ago=False,
                 start=there.first,
                 end=there.end,
+                linktype=linktype,
                 filter=_program(config.filter, linktype),
                 is_probe=False,
             )
@@ -119,19 +121,20 @@ class Query:
     def _fetch(
         self, asker: Asker, wanted: Wanted, out: "_Output", stop: Stop
     ) -> Fetched:
-        packets = forgotten = 0
+        packets = forgotten = others = 0
         while wanted.start < wanted.end:
             part = self._ask(asker, wanted, stop)
             if part is None:
-                return Fetched(packets, forgotten)
+                return Fetched(packets, forgotten, others)
             if part.reached <= wanted.start:
                 raise WireError("a receiver that goes back")
             _check(part)
             out.write(part.records)
             packets += part.count
+            others += part.others
             forgotten += max(0, min(part.first, wanted.end) - wanted.start)
             wanted = replace(wanted, start=part.reached)
-        return Fetched(packets, forgotten, is_whole=True)
+        return Fetched(packets, forgotten, others, is_whole=True)
 
     def _ask(self, asker: Asker, wanted: Wanted, stop: Stop) -> Excerpt | None:
         body = asker.ask(Kind.PACKETS, stop, encode_wanted(wanted))
@@ -198,19 +201,21 @@ def _opened(output: str, overwrite: bool) -> Iterator[_Output]:
         yield _Output(sys.stdout.fileno(), "standard output", None)
         return
     path = Path(output)
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} is there already; say --overwrite to replace it")
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise ConfigError(f"{path} is no file; for a FIFO, redirect standard output")
     part = part_of(path)
     try:
+        if path.exists() and not overwrite:
+            raise ConfigError(f"{path} is there already; say --overwrite to replace it")
+        if path.exists() and not path.is_file():
+            raise ConfigError(
+                f"{path} is no file; for a FIFO, redirect standard output"
+            )
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except PermissionError as error:
         raise OutputPermissionError(
-            f"{part} may not be written: {error.strerror}"
+            f"{path} may not be written: {error.strerror}"
         ) from error
     except OSError as error:
-        raise OutputError(f"{part} cannot be written: {error.strerror}") from error
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
     try:
         yield _Output(fd, output, path)
     finally:

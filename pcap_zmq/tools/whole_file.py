@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
-from pcap_zmq.errors import OutputError, OutputPermissionError
+from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
 
 
 def part_of(path: Path) -> Path:
-    """What it is called until then."""
+    """What it is called until then. Raises ConfigError for what names no file."""
+    if not path.name:
+        raise ConfigError(f"{str(path)!r} names no file")
     return path.with_name(f".{path.name}.part")
 
 

@@ -70,8 +70,8 @@ def test_a_capture_needs_a_fifo() -> None:
         ((GATEWAY, "--remote-host", "gw", "--ssh-command", "a 'b"), "No closing quot"),
         ((GATEWAY, "--remote-host", "gw", "--remote-command", " "), "is empty"),
         (
-            (GATEWAY, "--remote-host", "gw", "--extcap-capture-filter", "tcp"),
-            "capture filter 'tcp' for link type nflog (239)",
+            (GATEWAY, "--remote-host", "gw", "--extcap-capture-filter", "tcp prt 1"),
+            "capture filter 'tcp prt 1' for link type nflog (239)",
         ),
     ],
 )
@@ -144,7 +144,8 @@ def test_every_option_that_is_offered_is_known(interface: str) -> None:
         ("raw", "udp port 53", ""),
         ("ethernet", "vlan and tcp", ""),
         ("raw", "udp prt 53", "capture filter 'udp prt 53'"),
-        ("nflog", "udp", "capture filter 'udp' for link type nflog (239)"),
+        ("nflog", "udp", ""),
+        ("nflog", "udp prt", "capture filter 'udp prt' for link type nflog (239)"),
     ],
 )
 def test_a_capture_filter_is_judged_before_it_is_used(
@@ -184,4 +185,4 @@ def test_it_is_installed_where_one_says(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     line = refused("--install", "--directory", f"{tmp_path}/file", code=1)
-    assert f"{tmp_path}/file/pcap-zmq: " in line
+    assert f"{tmp_path}/file/pcap-zmq cannot be written: " in line

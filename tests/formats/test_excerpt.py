@@ -34,6 +34,7 @@ EXCERPTS = st.builds(
     st.booleans(),
     st.binary(max_size=64),
     st.integers(0, 100),
+    st.integers(0, 100),
     st.none() | st.sampled_from(Refusal),
 )
 
@@ -41,7 +42,7 @@ EXCERPTS = st.builds(
 def test_a_question_has_the_octets_that_the_specification_gives_it() -> None:
     wanted = Wanted(1, 2, is_until_ago=True, start=3, end=4, filter=b"\x06" + bytes(7))
     assert encode_wanted(wanted) == bytes.fromhex(
-        "0002 0000 00000000 0000000000000001 0000000000000002"
+        "0002 0000 ffffffff 0000000000000001 0000000000000002"
         "0000000000000003 0000000000000004 0600000000000000"
     )
 
@@ -64,7 +65,7 @@ def test_a_question_that_is_cut_short_is_refused(length: int) -> None:
         decode_wanted(encode_wanted(Wanted())[:length])
 
 
-@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize("place", range(4))
 def test_an_unknown_flag_of_a_question_is_refused(place: int) -> None:
     octets = bytearray(encode_wanted(Wanted()))
     octets[place] = 0x80

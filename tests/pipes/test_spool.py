@@ -20,6 +20,7 @@ from tests.pipes.tools import (
 PIECE = 2_000
 """Packets that are written to a sender's standard input at a time."""
 
+FEW = 5
 SMALL = ("--send-queue", "1MiB", "--low-watermark", "0", "--batch-bytes", "64KiB")
 
 
@@ -238,7 +239,8 @@ def test_a_full_disk_is_no_end_and_costs_nothing_where_the_source_can_wait(
         totals = sender.finish()
     assert written(output) == list(range(20_000))
     assert totals["dropped"] == 0
-    assert sender.said().count("No space left") == 1
+    # When it fills up, which it may do again, and not for each batch.
+    assert sender.said().count("No space left") < FEW
 
 
 def test_a_full_spool_drops_its_oldest_packets_where_asked_to(

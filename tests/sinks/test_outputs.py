@@ -179,6 +179,11 @@ class Desk:
         self.settle()
         return taken
 
+    def serve_after(self, *parts: int) -> None:
+        """Another batch, and the turn after it."""
+        self.offer(*parts)
+        self.outputs.serve(self.now)
+
     def settle(self) -> None:
         for receipt in self.outputs.arrived():
             assert isinstance(receipt, Receipt | Runs)
@@ -331,14 +336,14 @@ def test_the_end_of_the_last_one_is_an_error() -> None:
     for sink in desk.sinks:
         sink.error = OutputError("the disk is gone")
     with pytest.raises(OutputError, match="the disk is gone; no output is left"):
-        desk.offer(2)
+        desk.serve_after(2)
 
 
 def test_the_end_of_one_that_all_wait_for_is_an_error_at_once() -> None:
     desk = Desk([True, False], balances=False, queue=100)
     desk.sinks[1].error = OutputError("the disk is gone")
     with pytest.raises(OutputError, match="the disk is gone"):
-        desk.offer(2)
+        desk.serve_after(2)
 
 
 def test_flows_of_one_that_has_failed_go_to_the_others() -> None:

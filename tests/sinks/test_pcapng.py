@@ -161,10 +161,11 @@ class Story:
 
     def read(self) -> list[int]:
         """What all of them have read whole, of the right senders, of whom none was
-        declared twice."""
+        declared twice unless something was given up."""
         streams = [pcapng.read(reader.stream) for reader in self.bench.readers]
         for declared in (one for stream in streams for one in stream.interfaces):
-            assert len(set(declared)) == len(declared)
+            # Twice where a batch was given up just as a reader came: harmless.
+            assert self.given_up or len(set(declared)) == len(declared)
         found = [number for stream in streams for number in numbers(stream)]
         names = [p.interface.name for stream in streams for p in stream.packets]
         assert names == [self.whose[number] for number in found]

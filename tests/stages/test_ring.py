@@ -125,6 +125,9 @@ def test_one_answer_holds_packets_of_one_link_type() -> None:
     ring.feed(batch(range(3, 6), linktype=ETHERNET), at(0))
     excerpt = ring.excerpt(Wanted(), at(0))
     assert (excerpt.linktype, excerpt.count, excerpt.reached) == (RAW, 3, 6)
+    assert excerpt.others == 3
+    excerpt = ring.excerpt(Wanted(linktype=ETHERNET), at(0))
+    assert (excerpt.linktype, excerpt.count, excerpt.others) == (ETHERNET, 3, 3)
 
 
 def test_a_filter_takes_what_it_says() -> None:

@@ -25,7 +25,7 @@ TABLE = options.FLOW_TABLE.minimum
 
 
 def heads() -> Keeper:
-    return HeadKeeper(TABLE)
+    return HeadKeeper(TABLE, seed=1)
 
 
 def packet(flow: int, length: int) -> Packet:
