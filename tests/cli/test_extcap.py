@@ -85,7 +85,7 @@ def test_what_is_missing_or_wrong_is_said_before_anything_is_opened(
 
 def test_a_fifo_that_is_not_there_is_named(tmp_path: Path) -> None:
     options = ("--endpoint", "tcp://127.0.0.1:1", "--fifo", f"{tmp_path}/none")
-    assert f"{tmp_path}/none: No such file" in refused(
+    assert f"{tmp_path}/none cannot be written: No such file" in refused(
         *captured(RECEIVER, *options), code=1
     )
 
