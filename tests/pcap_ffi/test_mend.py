@@ -280,6 +280,13 @@ def test_every_segment_keeps_what_the_kernel_said_of_its_packet() -> None:
     ]
 
 
+def test_much_behind_the_packet_is_not_put_into_every_segment() -> None:
+    segment = super_packet(40_001)
+    given = nflog(segment.encoded(finished=False), tlv(11, bytes(60_000)))
+    (kept,) = octets_of(BOTH, given, linktype=NFLOG)
+    assert len(kept) == len(given)
+
+
 # Segments.
 
 super_packets = st.builds(

@@ -106,6 +106,60 @@ def test_a_broken_file_is_said_with_its_place_and_stops_nothing(
     assert map_of(tools, folder / "empty.pcap")[0] == 1
 
 
+def test_a_broken_file_is_one_however_it_is_named(tools: Tools, folder: Path) -> None:
+    (folder / "junk").write_bytes(b"nothing of this kind")
+    (folder / "esc\x1b[31m").write_bytes(b"nothing of this kind")
+    for name in ("junk", "./junk", "../captures/junk"):
+        code, _, said = map_of(tools, f"{folder}/{name}")
+        assert (code, "are those of no capture" in said) == (1, True)
+    code, _, said = map_of(tools, folder / "esc\x1b[31m")
+    assert (code, "\x1b" in said) == (1, False)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"GNU.sparse.size": "abc", "GNU.sparse.numblocks": "x"},
+        {"GNU.sparse.map": "a,b"},
+        {"GNU.sparse.realsize": "x"},
+        {"comment": "x" * (3 << 20)},
+    ],
+    ids=lambda headers: next(iter(headers)),
+)
+def test_an_archive_that_means_harm_is_an_error_and_stops_nothing(
+    headers: dict[str, str], tools: Tools, folder: Path
+) -> None:
+    with tarfile.open(folder / "bad.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("a.pcap")
+        member.pax_headers = headers
+        archive.addfile(member)
+    packets.write(folder / "good.pcap", PACKETS)
+    code, printed, said = map_of(tools, folder / "bad.tar", folder / "good.pcap")
+    assert (code, "3000" in printed) == (1, True)
+    assert "bad.tar: the archive breaks: " in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("output", [".", "", "/"])
+def test_an_output_that_names_no_file_is_an_error(
+    output: str, tools: Tools, folder: Path
+) -> None:
+    packets.write(folder / "a.pcap", PACKETS)
+    code, printed, said = map_of(tools, folder, "--output", output)
+    assert (code, printed, len(said.splitlines())) == (2, "", 1)
+
+
+def test_a_name_that_is_no_utf_8_is_written_as_it_is(
+    tools: Tools, folder: Path
+) -> None:
+    name = os.fsdecode(b"c\xff.pcap")
+    packets.write(folder / name, range(3))
+    options: list[str | Path] = ["--format", "csv", "--output", folder / "out"]
+    assert map_of(tools, folder / name, *options)[0] == 0
+    assert b"c\xff.pcap" in (folder / "out").read_bytes()
+    assert map_of(tools, folder / name, "--plot", folder / "out.svg")[0] == 0
+
+
 def test_a_file_that_may_not_be_read_stops_nothing(
     tools: Tools, folder: Path, tmp_path: Path
 ) -> None:

@@ -85,13 +85,45 @@ def test_a_filter_that_is_none_is_refused_with_what_is_wrong(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--since", "yesterday"), ("--since", "2026-13-01"), ("--until", "@x")],
+    [
+        ("--since", "yesterday"),
+        ("--since", "2026-13-01"),
+        ("--until", "@x"),
+        ("--until", "@1e400"),
+        ("--until", "2300-01-01T00:00:00Z"),
+        ("--since", "@99999999999999999999"),
+    ],
 )
 def test_a_moment_that_is_none_is_refused(
     tools: Tools, option: str, value: str
 ) -> None:
     code, _, said = query(tools, "tcp://127.0.0.1:1", option, value)
     assert (code, value in said) == (2, True)
+
+
+@pytest.mark.parametrize("since", ["1960-01-01T00:00:00Z", "720000h", "@-5"])
+def test_before_there_were_packets_is_since_ever(
+    since: str, tools: Tools, tmp_path: Path, savefile: Path
+) -> None:
+    _, address = keeper(tools, tmp_path, savefile, "--keep", "16MiB")
+    code, octets, _ = query(tools, address, f"--since={since}")
+    assert (code, octets) == (0, savefile.read_bytes())
+
+
+def test_packets_of_another_link_type_are_left_out_and_said(
+    tools: Tools, tmp_path: Path, savefile: Path
+) -> None:
+    other = tmp_path / "other.pcap"
+    packets.write(other, range(300), linktype=packets.ETHERNET)
+    options = ["--keep", "16MiB", "--linktype", "raw"]
+    receiver, address = keeper(tools, tmp_path, savefile, *options)
+    tools.send(other, address, "--name", "other").finish()
+    wait_until(
+        lambda: receiver.said().count("has left") == 2, PATIENCE_S, "both to leave"
+    )
+    code, octets, said = query(tools, address)
+    assert (code, octets) == (1, savefile.read_bytes())
+    assert "300 more are of other link types" in said
 
 
 def test_a_file_that_is_there_is_left_alone(

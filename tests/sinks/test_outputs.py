@@ -17,7 +17,7 @@ from pcap_zmq.formats.stream import Receipt, Stream
 from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.packet import Batch, Instant, Packet
 from pcap_zmq.poll import Watch
-from pcap_zmq.sinks.branch import SLOW_NS, Branch
+from pcap_zmq.sinks.branch import SLOW_NS, TOLD_NS, Branch
 from pcap_zmq.sinks.outputs import Copies, Flows, Outputs
 from tests.support.properties import bounded
 from tests.support.shares import gathered, share_of
@@ -400,6 +400,28 @@ def test_what_waits_at_the_end_is_dropped_where_nobody_waits_for_it() -> None:
     desk.settle()
     assert desk.settled == 1
     assert desk.branches[1].line.dropped == {"shutdown": 3}
+    desk.check()
+
+
+def test_what_waits_for_one_that_drops_is_settled_after_a_moment_and_once() -> None:
+    desk = Desk([False, True], balances=False, queue=100)
+    desk.sinks[0].room = 100 * RECORD
+    for _ in range(3):
+        desk.offer(3)
+    desk.let(1, RECORD + 1)
+    assert desk.settled == 0
+    due_ns = desk.outputs.due()
+    assert due_ns is not None
+    assert due_ns <= desk.now_ns + TOLD_NS
+    desk.pass_ns(TOLD_NS)
+    assert desk.settled == 3
+    assert desk.branches[1].held_packets == 9
+    # One is written after all; of another that is begun the rest is dropped.
+    desk.let(1, 3 * RECORD)
+    desk.pass_ns(SLOW_NS)
+    desk.let(1, 100 * RECORD)
+    assert desk.settled == 3
+    assert desk.branches[1].line.held == 0
     desk.check()
 
 
