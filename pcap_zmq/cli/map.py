@@ -65,6 +65,9 @@ _TEXT_COLUMNS = 2
 @click.option(
     "--output", "-o", type=_PATH, metavar="FILE", help="Write there, when it is whole."
 )
+@click.option(
+    "--overwrite", is_flag=True, help="Replace what is there under these names."
+)
 def map_command(
     paths: tuple[str, ...],
     workers: int | None,
@@ -72,6 +75,7 @@ def map_command(
     style: str,
     plot: Path | None,
     output: Path | None,
+    overwrite: bool,
 ) -> None:
     """Say what is in capture files: packets, times, rates, link types, and where one
     breaks.
@@ -82,8 +86,12 @@ def map_command(
     """
     # Here, so that --help loads nothing of it.
     from pcap_zmq.tools.map import Map, MapConfig
+    from pcap_zmq.tools.whole_file import check_free, write_whole
 
     try:
+        for path in (plot, output):
+            if path is not None and not overwrite:
+                check_free(path)
         mapping = Map(MapConfig(paths, workers, index))
         if is_rehearsal(click.get_current_context()):
             return
@@ -96,8 +104,6 @@ def map_command(
         if output is None:
             click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
         else:
-            from pcap_zmq.tools.whole_file import write_whole
-
             # Names of files need not be UTF-8.
             write_whole(output, text.encode("utf-8", "surrogateescape"))
     except PcapZmqError as error:

@@ -29,7 +29,7 @@ from pcap_zmq.formats.inquiry import Kind
 from pcap_zmq.packet import Octets
 from pcap_zmq.poll import Stop
 from pcap_zmq.tools.asker import Asker, AskerConfig
-from pcap_zmq.tools.whole_file import part_of
+from pcap_zmq.tools.whole_file import check_free, part_of
 
 _REFUSALS = {
     Refusal.NOT_YOURS: (
@@ -203,8 +203,8 @@ def _opened(output: str, overwrite: bool) -> Iterator[_Output]:
     path = Path(output)
     part = part_of(path)
     try:
-        if path.exists() and not overwrite:
-            raise ConfigError(f"{path} is there already; say --overwrite to replace it")
+        if not overwrite:
+            check_free(path)
         if path.exists() and not path.is_file():
             raise ConfigError(
                 f"{path} is no file; for a FIFO, redirect standard output"

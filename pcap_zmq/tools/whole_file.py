@@ -13,6 +13,17 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
+def check_free(path: Path) -> None:
+    """Raises ConfigError where something is there that nobody said to replace."""
+    try:
+        is_there = path.exists()
+    except OSError:
+        # Whoever opens it will say what is wrong.
+        return
+    if is_there:
+        raise ConfigError(f"{path} is there already; say --overwrite to replace it")
+
+
 def write_whole(path: Path, octets: bytes) -> None:
     """Replaces what is there. Raises OutputError and OutputPermissionError."""
     part = part_of(path)

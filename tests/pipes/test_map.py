@@ -140,6 +140,18 @@ def test_an_archive_that_means_harm_is_an_error_and_stops_nothing(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("option", ["--output", "--plot"])
+def test_what_is_there_is_left_alone_unless_it_is_said(
+    option: str, tools: Tools, folder: Path
+) -> None:
+    before = packets.write(folder / "a.svg", PACKETS)
+    code, _, said = map_of(tools, folder, option, folder / "a.svg")
+    assert (code, "is there already; say --overwrite" in said) == (2, True)
+    assert (folder / "a.svg").read_bytes() == before
+    assert map_of(tools, folder, option, folder / "a.svg", "--overwrite")[0] == 0
+    assert (folder / "a.svg").read_bytes() != before
+
+
 @pytest.mark.parametrize("output", [".", "", "/"])
 def test_an_output_that_names_no_file_is_an_error(
     output: str, tools: Tools, folder: Path
