@@ -69,7 +69,8 @@ def open_outputs(
                 Branch(
                     spec.name,
                     sink,
-                    drops=spec.drops,
+                    # A live stream waits for nobody, whatever is the default.
+                    drops=spec.drops or spec.kind is Kind.SERVER,
                     queue_bytes=spec.queue,
                     counters=counters,
                     relink=relink_for(spec, counters, common.sender_of),
