@@ -7,6 +7,7 @@ is what the failure here shows.
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         pytest.skip(reason)
     spec = getattr(pyfuncitem, "callspec", None)
     user_namespace = spec.params.get("user_namespace") if spec else None
-    with Network(user_namespace) as network:
+    with Network(user_namespace) as network, tempfile.TemporaryDirectory() as place:
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -50,7 +51,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
             [*argv.split(), f"--rootdir={ROOT}", "-c", f"{ROOT}/pyproject.toml", name],
             check=False,
             timeout_s=TIMEOUT_S,
-            env={**environment, HERE: "1", "PYTHONPATH": str(ROOT)},
+            env={
+                **environment,
+                HERE: "1",
+                "PYTHONPATH": str(ROOT),
+                # Of its own: others clean up theirs at the same time.
+                "PYTEST_DEBUG_TEMPROOT": place,
+            },
         )
     if done.returncode != 0:
         pytest.fail(f"inside:\n{done.stdout}\n{done.stderr}", pytrace=False)
