@@ -11,6 +11,7 @@ from pcap_zmq import options
 from pcap_zmq.cli import exits
 from pcap_zmq.cli.command import is_rehearsal, tool_command
 from pcap_zmq.cli.options import number, quantity_option
+from pcap_zmq.cli.table import plain, table
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.formats.quantity import describe_size
 from pcap_zmq.units import NS_PER_MS, NS_PER_S
@@ -34,7 +35,6 @@ _HEAD = (
     "TRUNCATED",
     "BACKWARDS",
 )
-_TEXT_COLUMNS = 2
 
 
 @tool_command("map")
@@ -110,7 +110,7 @@ def map_command(
         raise exits.Refused(error) from error
     broken = [entry for entry in entries if entry.broken_why]
     for entry in broken:
-        click.echo(_printable(f"{entry.path}: {entry.broken_why}"), err=True)
+        click.echo(plain(f"{entry.path}: {entry.broken_why}"), err=True)
     sys.exit(exits.FAILED if broken else exits.DONE)
 
 
@@ -148,7 +148,7 @@ def _render(entries: "Sequence[Entry]", style: str) -> str:
         case "gophercap":
             return capture_index.encode_gophercap(entries, utc_ns_text)
         case _:
-            return _table([_HEAD, *map(_row, entries)])
+            return "\n".join([*table([_HEAD, *map(_row, entries)]), ""])
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:
@@ -157,7 +157,7 @@ def _row(entry: "Entry") -> tuple[str, ...]:
 
     begins = utc_text(entry.first_ns // NS_PER_MS) if entry.packets else "-"
     return (
-        _printable(entry.path),
+        plain(entry.path),
         " ".join(map(describe, entry.linktypes)) or "-",
         str(entry.packets),
         describe_size(entry.octets),
@@ -168,20 +168,3 @@ def _row(entry: "Entry") -> tuple[str, ...]:
         str(entry.truncated),
         str(entry.backwards),
     )
-
-
-def _printable(name: str) -> str:
-    """Names stand on the terminal and do not steer it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(
-            cell.ljust(width) if place < _TEXT_COLUMNS else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines) + "\n"

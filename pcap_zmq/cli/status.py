@@ -11,6 +11,7 @@ from pcap_zmq.cli import exits
 from pcap_zmq.cli.command import is_rehearsal, tool_command
 from pcap_zmq.cli.keying import client_key_options, client_keys_of
 from pcap_zmq.cli.options import duration, quantity_option
+from pcap_zmq.cli.table import plain, table
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.units import NS_PER_MS, NS_PER_S
 
@@ -37,8 +38,6 @@ _OUTPUTS_HEAD = (
     *("OUTPUT", "WHEN SLOW", "TAKEN", "WRITTEN"),
     *("HELD", "DROPPED", "READERS"),
 )
-_TEXT_COLUMNS = 2
-"""Columns of words, on the left; the others are numbers."""
 
 CLEAR = "\x1b[H\x1b[J"
 
@@ -113,7 +112,7 @@ def render(state: "State") -> str:
     if len(senders) > 1:
         row = ("all", "", *_numbers(state.total), "", "", "", "")
         rows.append(row)
-    lines += _table(rows)
+    lines += table(rows)
     for line in senders:
         lines += _notes(line, state)
     return _plain([*lines, *_outputs(state.outputs)])
@@ -135,15 +134,11 @@ def _outputs(outputs: "Sequence[OutputLine]") -> list[str]:
         ]
         if line.has_failed:
             notes.append(f"{line.name}: has failed, and takes no more")
-    return [*_table(rows), *notes]
+    return [*table(rows), *notes]
 
 
 def _plain(lines: Sequence[str]) -> str:
-    """Names come from elsewhere: they shall stand on the terminal and not steer it."""
-    return "\n".join(
-        "".join(letter if letter.isprintable() else "?" for letter in line)
-        for line in lines
-    )
+    return "\n".join(map(plain, lines))
 
 
 def _row(line: "Line", now_ns: int) -> tuple[str, ...]:
@@ -221,17 +216,6 @@ def _notes_on_clock(line: "Line") -> list[str]:
     if line.clock_jumps:
         notes.append(f"its clock was set {line.clock_jumps} times")
     return notes
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place < _TEXT_COLUMNS else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _age(duration_ns: int) -> str:
