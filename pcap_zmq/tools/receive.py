@@ -9,7 +9,6 @@ import zmq
 
 from pcap_zmq import options, sockets
 from pcap_zmq.answers import Answers
-from pcap_zmq.connections import Connections, make_room
 from pcap_zmq.counters import Reason, ReceiverCounters
 from pcap_zmq.formats.certificate import Certificate
 from pcap_zmq.formats.codec import load_libraries
@@ -39,6 +38,7 @@ from pcap_zmq.stages.mend import Mend
 from pcap_zmq.stages.reorder import Reorder
 from pcap_zmq.stages.ring import Ring
 from pcap_zmq.telemetry import ReceiverReport
+from pcap_zmq.tools.doorway import open_door
 from pcap_zmq.tools.output import (
     Common,
     load_modules,
@@ -242,19 +242,12 @@ class Receive(Tool):
         self, context: zmq.Context[zmq.Socket[bytes]], own: Certificate | None
     ) -> Door:
         config = self._config
-        room = make_room(config.max_connections)
-        if room < config.max_connections:
-            logger.warning(
-                "at most %d connections, not %d: the limit of open descriptors does "
-                "not allow more (ulimit -Hn, LimitNOFILE=)",
-                room,
-                config.max_connections,
-            )
-        return Door(
+        return open_door(
             context,
-            own=own,
-            allowed=config.keys.read_allowed(),
-            connections=Connections(room, config.receive_queue),
+            own,
+            keys=config.keys,
+            max_connections=config.max_connections,
+            allowance=config.receive_queue,
             hangup=self._hangup,
             counters=self.counters,
         )

@@ -39,6 +39,7 @@ from pcap_zmq.sources.door import Door
 from pcap_zmq.sources.link import LinkSource
 from pcap_zmq.stages.recode import Recoder
 from pcap_zmq.telemetry import ReceiverReport
+from pcap_zmq.tools.doorway import open_door
 from pcap_zmq.tools.relay_config import RelayConfig
 from pcap_zmq.tools.relay_report import RelayReport
 from pcap_zmq.tools.send import machine_id
@@ -219,19 +220,12 @@ class Relay(Tool):
         self, context: zmq.Context[zmq.Socket[bytes]], own: Certificate | None
     ) -> Door:
         config = self._config
-        room = make_room(config.max_connections)
-        if room < config.max_connections:
-            logger.warning(
-                "at most %d connections, not %d: the limit of open descriptors does "
-                "not allow more (ulimit -Hn, LimitNOFILE=)",
-                room,
-                config.max_connections,
-            )
-        return Door(
+        return open_door(
             context,
-            own=own,
-            allowed=config.keys.read_allowed(),
-            connections=Connections(room, config.receive_queue),
+            own,
+            keys=config.keys,
+            max_connections=config.max_connections,
+            allowance=config.receive_queue,
             hangup=lambda: self._stop is not None and self._stop.take_hangup(),
             counters=self.received,
         )
