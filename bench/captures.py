@@ -12,7 +12,7 @@ from pcap_zmq.errors import SavefileError
 from pcap_zmq.formats import linktype
 from pcap_zmq.formats.savefile import encode_file_header, encode_packet, iter_packets
 from pcap_zmq.packet import Packet
-from pcap_zmq.sources.capture_file import CaptureFile, Ended
+from pcap_zmq.sources.capture_file import CaptureFile, Descriptor, Ended
 from testbed.traffic import LINE
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def packets_of(path: Path) -> Iterator[tuple[int, Packet]]:
     """The packets of one savefile, each with its link type. Raises SavefileError."""
     buffer = memoryview(bytearray(READ_BYTES + CAPLEN_MAX))
     with path.open("rb") as file:
-        capture = CaptureFile(file.fileno(), str(path))
+        capture = CaptureFile(Descriptor(file.fileno(), str(path)), str(path))
         ended = Ended.FULL
         while ended is not Ended.END:
             used, _, ended = capture.read_into(buffer, 0)

@@ -51,9 +51,10 @@ def drop_bounding_set() -> bool:
     return True
 
 
-def drop_capabilities() -> None:
-    """Empties the permitted, effective, inheritable and ambient sets."""
-    _check(lib.linux_drop_capabilities())
+def drop_capabilities(*, keep_reading: bool = False) -> None:
+    """Empties the permitted, effective, inheritable and ambient sets. keep_reading: of
+    the first two all but CAP_DAC_READ_SEARCH, where that is there."""
+    _check(lib.linux_drop_capabilities(keep_reading))
 
 
 def keep_scheduling() -> None:

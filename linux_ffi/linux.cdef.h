@@ -5,7 +5,7 @@ int linux_forbid_dumps(void);
 int linux_may_dump(void);
 int linux_forbid_new_privileges(void);
 int linux_drop_bounding_set(void);
-int linux_drop_capabilities(void);
+int linux_drop_capabilities(int keep_reading);
 int linux_keep_scheduling(void);
 int linux_rename_fresh(const char *from, const char *to);
 int linux_spawn(const char *path, char **arguments, char **environment, int input,

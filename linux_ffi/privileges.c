@@ -46,20 +46,24 @@ int linux_drop_bounding_set(void)
     return errno == EINVAL ? 0 : -errno;
 }
 
-/* The ambient set goes with the others: what is not permitted cannot be ambient. Where
- * nothing is held capset is not called, so that a system call filter need not let it
- * pass. */
-int linux_drop_capabilities(void)
+/* All but CAP_DAC_READ_SEARCH, where that is to be kept and is held. The ambient set goes
+ * with the others: what is not permitted cannot be ambient. Where nothing changes capset
+ * is not called, so that a system call filter need not let it pass. */
+int linux_drop_capabilities(int keep_reading)
 {
-    static const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3];
+    struct __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
     if (syscall(SYS_capget, &header, held) < 0)
         return -errno;
-    if (memcmp(held, none, sizeof(held)) == 0)
+    if (keep_reading) {
+        kept[0].permitted = held[0].permitted & 1u << CAP_DAC_READ_SEARCH;
+        kept[0].effective = kept[0].permitted;
+    }
+    if (memcmp(held, kept, sizeof(held)) == 0)
         return 0;
-    return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+    return syscall(SYS_capset, &header, kept) < 0 ? -errno : 0;
 }
 
 /* Where a system call filter refuses sched_setscheduler, has it succeed and change

@@ -10,7 +10,7 @@ for where it should be, so that a sum that does not fit tells of a loss.
 import enum
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Reason(enum.Enum):
@@ -90,6 +90,39 @@ class SenderCounters:
         self.received += segments - packets
 
 
+class Skipped(enum.Enum):
+    """Why a packet of a file was not asked for."""
+
+    FILTER = "filter"
+    TIME = "time"
+    """Before or after what was asked for."""
+    ORDER = "order"
+    """Earlier than one before it."""
+    LENGTH = "length"
+    """Longer than was asked for."""
+    DUPLICATE = "duplicate"
+    ALREADY_SENT = "already_sent"
+    """By an earlier run."""
+
+    # As of Reason.
+    __hash__ = object.__hash__
+
+
+@dataclass(slots=True)
+class FilesCounters:
+    """What reads capture files: read == skipped + what went out, which its way out
+    counts."""
+
+    files: int = 0
+    """Begun."""
+    broken_files: int = 0
+    """Of them and of those that could not be opened: read up to where they break."""
+    read: int = 0
+    skipped: Counter[Skipped] = field(default_factory=Counter)
+    backwards: int = 0
+    """Packets that went out although one with a later time had."""
+
+
 class Owner(Protocol):
     """What knows whose the packets of a batch are, and counts them there, too."""
 
@@ -98,6 +131,15 @@ class Owner(Protocol):
 
     def count_dropped(self, reason: Reason, packets: int) -> int:
         """Likewise."""
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """An owner that wants to know of a batch what of it is out before all of it is:
+    should the process be killed then, that much was written."""
+
+    def note_begun(self, packets: int) -> None:
+        """So many of its packets are in the output, and in no count yet."""
 
 
 class OutputEvent(enum.Enum):

@@ -81,9 +81,17 @@ class InputPermissionError(InputError, PermissionError):
     """The savefile may not be read."""
 
 
+class BrokenFilesError(EdgeError):
+    """Some files broke; what came before that, and the other files, went out."""
+
+
 class PrivilegeError(EdgeError, PermissionError):
     """Root could not be given up, or not for good."""
 
 
 class TransportError(EdgeError):
     """ZeroMQ or the kernel refused an endpoint, an address or a message."""
+
+
+class TransportPermissionError(TransportError, PermissionError):
+    """The other end does not take us for who may."""

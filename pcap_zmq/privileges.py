@@ -29,8 +29,11 @@ logger = logging.getLogger(__name__)
 TASKS = Path("/proc/self/task")
 """One directory for each thread."""
 
-GIVEN_UP = {"CapInh": "0", "CapPrm": "0", "CapEff": "0", "CapAmb": "0"}
-"""What each thread's status must show, in hexadecimal digits."""
+GIVEN_UP = {"CapInh": False, "CapPrm": True, "CapEff": True, "CapAmb": False}
+"""What each thread's status must show no bit in, and whether one may be kept there."""
+
+READING = 1 << 2
+"""CAP_DAC_READ_SEARCH: root's to read what belongs to others."""
 
 
 def harden() -> None:
@@ -51,18 +54,21 @@ def harden() -> None:
         ) from error
 
 
-def drop_to(user: str | None) -> None:
-    """Becomes `user`, None: stays who it is; in any case keeps no capability.
+def drop_to(user: str | None, *, reads_on: bool = False) -> None:
+    """Becomes `user`, None: stays who it is; in any case keeps no capability. reads_on:
+    but that of reading any file, where it stays who it is: what there is to read is
+    still to be opened.
 
     Raises ConfigError where there is no such user, PrivilegeError where the kernel
     refuses or something was kept, in whichever thread.
     """
     entry = None if user is None else _look_up(user)
     harden()
+    reads_on = reads_on and user is None
     if entry is not None and set(os.getresuid()) != {entry.pw_uid}:
         _become(entry)
     try:
-        linux_ffi.drop_capabilities()
+        linux_ffi.drop_capabilities(keep_reading=reads_on)
         # The kernel takes it back from whoever changes the user: commit_creds().
         linux_ffi.forbid_dumps()
     except OSError as error:
@@ -70,10 +76,12 @@ def drop_to(user: str | None) -> None:
             f"capabilities cannot be given up: {error.strerror}; look for a system "
             "call filter that denies capset or prctl"
         ) from error
-    _verify()
+    _verify(READING if reads_on else 0)
     if user is None and os.geteuid() == 0:
         logger.info(
-            "no capability is left; --user NAME gives up root's hold on its files, too"
+            "no capability is left%s; --user NAME gives up root's hold on its files, "
+            "too",
+            " but that of reading any file" if reads_on else "",
         )
 
 
@@ -110,12 +118,12 @@ def _become(entry: pwd.struct_passwd) -> None:
         raise PrivilegeError(f"could become root again after becoming {user}")
 
 
-def _verify() -> None:
+def _verify(kept: int) -> None:
     if linux_ffi.may_dump():
         raise PrivilegeError("the process can still be dumped and traced")
     for name, status in _threads():
-        for field, digit in GIVEN_UP.items():
-            if set(status[field]) != {digit}:
+        for field, may_keep in GIVEN_UP.items():
+            if int(status[field], 16) & ~(kept if may_keep else 0):
                 raise PrivilegeError(f"{name} kept capabilities: {field} is not empty")
         if status["NoNewPrivs"] != "1":
             raise PrivilegeError(f"{name} may still gain privileges")

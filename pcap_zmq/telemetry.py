@@ -7,7 +7,12 @@ from dataclasses import fields
 from typing import Protocol
 
 from pcap_zmq.clock import NS_PER_S
-from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
+from pcap_zmq.counters import (
+    FilesCounters,
+    Reason,
+    ReceiverCounters,
+    SenderCounters,
+)
 from pcap_zmq.formats.ledger import Line, Tally, total_of
 from pcap_zmq.formats.output_line import OutputLine, encode_output
 from pcap_zmq.packet import Instant
@@ -212,6 +217,74 @@ class ReceiverReport:
             + (", failed" if line.has_failed else "")
             for line in self._outputs()
         )
+
+
+class WayOut(Protocol):
+    """What packets of files leave by."""
+
+    @property
+    def delivered(self) -> int:
+        """Packets that have arrived."""
+
+    @property
+    def dropped(self) -> Mapping[Reason, int]:
+        """Packets that never will."""
+
+
+class FilesReport:
+    """held: packets that were read and neither skipped nor delivered nor dropped.
+    more: what else there is to say, by name, in the totals and to machines."""
+
+    def __init__(
+        self,
+        counters: FilesCounters,
+        way: WayOut,
+        held: Callable[[], int],
+        more: Callable[[], Mapping[str, object]] = dict,
+    ) -> None:
+        self._counters = counters
+        self._way = way
+        self._held = held
+        self._more = more
+        self._last = 0
+
+    def since_last(self, seconds: float) -> str:
+        last, self._last = self._last, self._way.delivered
+        delivered = self._last - last
+        return (
+            f"{delivered} packets delivered ({delivered / seconds:.0f}/s), "
+            f"{self.status()}"
+        )
+
+    def status(self) -> str:
+        """Where things stand, in a few words."""
+        counters = self._counters
+        return (
+            f"{counters.files} files, read {counters.read}, "
+            f"delivered {self._way.delivered}, held {self._held()}, "
+            f"dropped {_by_reason(self._way.dropped)}"
+        )
+
+    def totals(self) -> str:
+        counters = self._counters
+        skipped = {why.value: n for why, n in counters.skipped.items()}
+        rare = {"broken": counters.broken_files, "backwards": counters.backwards}
+        more = "".join(f", {name} {text}" for name, text in self._more().items())
+        return f"{self.status()}, skipped {_by_word(skipped)}{_unless_zero(rare)}{more}"
+
+    def numbers(self) -> dict[str, object]:
+        counters = self._counters
+        return {
+            "files": counters.files,
+            "broken_files": counters.broken_files,
+            "read": counters.read,
+            "skipped": {why.value: n for why, n in counters.skipped.items() if n},
+            "backwards": counters.backwards,
+            "delivered": self._way.delivered,
+            "held": self._held(),
+            "dropped": {why.value: n for why, n in self._way.dropped.items() if n},
+            **self._more(),
+        }
 
 
 def _numbers(counters: SenderCounters | ReceiverCounters) -> dict[str, object]:

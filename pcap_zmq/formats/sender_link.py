@@ -8,6 +8,7 @@ import enum
 from collections.abc import Callable, Iterator, Sequence
 
 from pcap_zmq.counters import SenderCounters
+from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.formats import wire
 from pcap_zmq.formats.clock_offset import SenderClock
 from pcap_zmq.formats.link import HEARTBEAT_NS, PATIENCE_NS
@@ -179,6 +180,9 @@ class SenderLink:
     def depart(self) -> None:
         """No more batches: says goodbye once all that is held is acknowledged."""
         self._leaving = True
+        if self._queue.is_empty:
+            # No packet to tell by: a goodbye follows a hello all the same.
+            self.know(linktypes.RAW)
 
     def leave_now(self, now_ns: int) -> None:
         """Says goodbye at once, held or not."""

@@ -1,4 +1,4 @@
-"""One capture file, plain or compressed, from a descriptor: a file, a pipe, a socket.
+"""One capture file, plain or compressed, from whatever its octets come from.
 
 Waits for what it reads, so it belongs into a thread or a process of its own.
 """
@@ -7,6 +7,7 @@ import enum
 import os
 import select
 from collections.abc import Iterator
+from typing import Protocol
 
 from pcap_ffi import Capture, CaptureError, Paused
 from pcap_zmq.clock import NS_PER_MS, SystemClock
@@ -30,16 +31,55 @@ class Ended(enum.Enum):
     """There is nothing more at all."""
 
 
+class Octets(Protocol):
+    """A stream that is read to its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """What is there, so many at most; b"": the end. Waits for the first one."""
+
+
+class Descriptor:
+    """The octets of a file, a pipe or a socket, which stays the caller's. name: for
+    people."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self._name = name
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def read(self, size: int, /) -> bytes:
+        """As `Octets` says. Raises InputError."""
+        try:
+            while True:
+                self._poll.poll()
+                try:
+                    return os.read(self._fd, size)
+                except BlockingIOError:
+                    # Whoever shares a pipe with us has made it non-blocking, and was
+                    # faster.
+                    continue
+        except OSError as error:
+            raise InputError(
+                f"{self._name} cannot be read: {error.strerror}"
+            ) from error
+
+    def has_more(self, timeout_ms: int) -> bool:
+        """Whether a read would find something, or the end, within that time."""
+        return bool(self._poll.poll(timeout_ms))
+
+
 class _TornError(Exception):
     """The file ends, or its compression does, where it should not."""
 
 
 class CaptureFile:
-    """Reads from a descriptor, which stays the caller's. name: for people. Raises
-    InputError where it cannot be read, SavefileError where it holds no capture."""
+    """Reads from octets; only those of a descriptor keep nobody waiting for more than a
+    read asks for. name: for people. Raises InputError where they cannot be read,
+    SavefileError where they are no capture."""
 
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd = fd
+    def __init__(self, octets: Octets, name: str) -> None:
+        self._input = octets
         self._name = name
         self._clock = SystemClock()
         self._capture = Capture()
@@ -59,12 +99,15 @@ class CaptureFile:
             raise AssertionError("asked before anything was read")
         return linktype
 
-    def read_into(self, buffer: memoryview, age_ns: int) -> tuple[int, int, Ended]:
+    def read_into(
+        self, buffer: memoryview, age_ns: int, enough: int | None = None
+    ) -> tuple[int, int, Ended]:
         """Fills `buffer` with records of one link type: octets used, packets, and why
         it came back.
 
         Waits as long as it takes for the first packet, then at most `age_ns` in all for
-        further ones. Raises SavefileError at octets that are no packet, and InputError;
+        further ones. With so many octets that are `enough` it comes back, as if the
+        buffer were full. Raises SavefileError at octets that are no packet, and InputError;
         what came before them must have been read by then, so a failing read that has
         some returns those, and the next one raises.
         """
@@ -83,6 +126,10 @@ class CaptureFile:
                 if paused is not Paused.WANTS:
                     if not count:
                         raise self._failed(f"a packet longer than {len(buffer)} octets")
+                    return used, count, Ended.FULL
+                if enough is not None and used >= enough:
+                    # What is left is less than a packet: it shall keep no more.
+                    self._octets = memoryview(bytes(self._octets))
                     return used, count, Ended.FULL
                 if count and until_ns is None:
                     until_ns = self._clock.now().mono_ns + age_ns
@@ -165,20 +212,8 @@ class CaptureFile:
 
     def _read_chunk(self, until_ns: int | None) -> bytes | None:
         """Waits for more; None: it takes longer than until then."""
-        timeout_ms = None
-        if until_ns is not None:
+        if until_ns is not None and isinstance(self._input, Descriptor):
             left_ns = until_ns - self._clock.now().mono_ns
-            timeout_ms = max(0, -(-left_ns // NS_PER_MS))
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        try:
-            if not poll.poll(timeout_ms):
+            if not self._input.has_more(max(0, -(-left_ns // NS_PER_MS))):
                 return None
-            return os.read(self._fd, CHUNK)
-        except BlockingIOError:
-            # Whoever shares a pipe with us has made it non-blocking, and was faster.
-            return self._read_chunk(until_ns)
-        except OSError as error:
-            raise InputError(
-                f"{self._name} cannot be read: {error.strerror}"
-            ) from error
+        return self._input.read(CHUNK)

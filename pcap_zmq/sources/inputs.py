@@ -7,15 +7,23 @@ end, whatever it is compressed by.
 import glob
 import io
 import os
+import sys
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Self
 
-from pcap_zmq.errors import FormatError, InputError, InputPermissionError, SavefileError
+from pcap_zmq.errors import (
+    ConfigError,
+    FormatError,
+    InputError,
+    InputPermissionError,
+    SavefileError,
+)
 from pcap_zmq.formats.compressed import MAGIC_MAX, Undo, kind_of
+from pcap_zmq.sources.capture_file import Octets
 
 CHUNK = 1 << 20
 """Octets that are read at once."""
@@ -23,18 +31,14 @@ CHUNK = 1 << 20
 LONG_HEADER_MAX = 1 << 20
 """Octets of one that holds long names (pax, GNU)."""
 
+STDIN = Path("-")
+
 _LONG_HEADERS = frozenset(
     {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
     | {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 )
 _TAR_MAGIC_AT = 257
 _TAR_MAGIC = b"ustar"
-
-
-class Octets(Protocol):
-    """A stream that is read to its end."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +54,24 @@ class Member:
     octets: Octets
 
 
+@dataclass(slots=True)
+class Passed:
+    """How many octets of files were read, as they lie there, of how many."""
+
+    octets: int = 0
+    total: int = 0
+
+
 def find(paths: Sequence[str]) -> list[Path]:
     """The files that they name, each once, in the order of the paths; those of a folder
-    or a pattern by name, and hidden ones only where they are named. Raises InputError
-    for a path that names nothing."""
+    or a pattern by name, and hidden ones only where they are named; "-" is standard
+    input. Raises InputError for a path that names nothing."""
     found: dict[Path, None] = {}
     for name in paths:
         try:
             files = _named(name)
         except OSError as error:
-            raise _explained(name, error) from error
+            raise explained(name, error) from error
         if not files:
             raise InputError(f"{name} names no file")
         found.update(dict.fromkeys(files))
@@ -68,6 +80,10 @@ def find(paths: Sequence[str]) -> list[Path]:
 
 def _named(name: str) -> list[Path]:
     path = Path(name)
+    if path == STDIN:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise ConfigError("standard input is a terminal: pipe a savefile into it")
+        return [path]
     if path.is_dir():
         return _files_below(path)
     if path.exists() or path.is_symlink():
@@ -77,7 +93,8 @@ def _named(name: str) -> list[Path]:
     return [Path(each) for each in names if Path(each).is_file()]
 
 
-def _explained(name: object, error: OSError) -> InputError:
+def explained(name: object, error: OSError) -> InputError:
+    """What an operator is told."""
     if isinstance(error, PermissionError):
         return InputPermissionError(f"{name} may not be read: {error.strerror}")
     return InputError(f"{name} cannot be read: {error.strerror}")
@@ -93,20 +110,35 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(name for name in names if name.is_file())
 
 
-@contextmanager
-def members(path: Path) -> Iterator[Iterator[Member]]:
-    """The file, or what is in it where it is an archive (tar, compressed or not), each
-    until the next is asked for. Raises InputError and InputPermissionError."""
+def size_of(path: Path) -> int:
+    """Octets of what there is to read; 0 where nobody knows."""
     try:
-        with path.open("rb", buffering=0) as file:
-            yield _members_of(path, file)
+        return 0 if path == STDIN else path.stat().st_size
+    except OSError:
+        return 0
+
+
+@contextmanager
+def members(path: Path, passed: Passed | None = None) -> Iterator[Iterator[Member]]:
+    """The file, or what is in it where it is an archive (tar, compressed or not), each
+    until the next is asked for. passed: counts what is read. Raises InputError and
+    InputPermissionError."""
+    try:
+        with _open(path) as file:
+            yield _members_of(path, file, passed or Passed())
     except OSError as error:
-        raise _explained(path, error) from error
+        raise explained(path, error) from error
 
 
-def _members_of(path: Path, file: BinaryIO) -> Iterator[Member]:
+def _open(path: Path) -> BinaryIO:
+    if path == STDIN:
+        return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    return path.open("rb", buffering=0)
+
+
+def _members_of(path: Path, file: BinaryIO, passed: Passed) -> Iterator[Member]:
     status = os.fstat(file.fileno())
-    begun = _Begun(file)
+    begun = _Begun(_Counted(file, passed))
     kind = kind_of(begun.peek(MAGIC_MAX))
     inside: Octets = begun
     if kind is not None:
@@ -115,18 +147,23 @@ def _members_of(path: Path, file: BinaryIO) -> Iterator[Member]:
             is_archive = _is_archive(undone)
         except FormatError:
             is_archive = False
-        if not is_archive:
+        if not is_archive and not file.seekable():
+            # What was read of a pipe is gone: as it is when that is undone.
+            begun = undone
+        elif not is_archive:
             # From its beginning again, as it lies there.
+            passed.octets -= os.lseek(file.fileno(), 0, os.SEEK_CUR)
             os.lseek(file.fileno(), 0, os.SEEK_SET)
-            begun = _Begun(file)
+            begun = _Begun(_Counted(file, passed))
         inside = undone
     else:
         is_archive = _is_archive(begun)
-    source = str(path), status.st_size, status.st_mtime_ns
+    name = "standard input" if path == STDIN else str(path)
+    source = name, status.st_size, status.st_mtime_ns
     if is_archive:
         yield from _archived(source, inside)
     else:
-        yield Member(str(path), *source, status.st_size, begun)
+        yield Member(name, *source, status.st_size, begun)
 
 
 def _is_archive(octets: "_Begun") -> bool:
@@ -149,10 +186,13 @@ def _archived(source: tuple[str, int, int], octets: Octets) -> Iterator[Member]:
 
 
 class _Header(tarfile.TarInfo):
-    """Refuses those that are longer than names are: tarfile reads them whole."""
+    """Refuses those that are longer than names are: tarfile reads them whole; and half
+    ones, which it takes for the end."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if 0 < len(buf) < tarfile.BLOCKSIZE:
+            raise ValueError("it ends in the middle of a header")
         header = super().frombuf(buf, encoding, errors)
         if header.type in _LONG_HEADERS and header.size > LONG_HEADER_MAX:
             raise ValueError(f"a header of {header.size} octets")
@@ -180,6 +220,19 @@ class Undone:
                     raise FormatError(f"the {self._undo.name} data end in the middle")
                 return b""
             self._pieces = self._undo.feed(chunk)
+
+
+class _Counted:
+    """Says how far a file was read."""
+
+    def __init__(self, octets: Octets, passed: Passed) -> None:
+        self._octets = octets
+        self._passed = passed
+
+    def read(self, size: int, /) -> bytes:
+        octets = self._octets.read(size)
+        self._passed.octets += len(octets)
+        return octets
 
 
 class _Begun:

@@ -1,28 +1,18 @@
-"""A pcap or pcapng savefile in, batches out: from a file, a pipe or standard input.
-
-A thread reads ahead by two batches, so that the loop never waits for a disk, a slow
-pipe or a decompressor. Nothing outside of this file knows of it.
-"""
+"""A pcap or pcapng savefile in, batches out: from a file, a pipe or standard input."""
 
 import errno
 import os
-import queue
 import stat
 import sys
-import threading
 from collections.abc import Iterable
 
-from pcap_ffi import CAPLEN_MAX, RECORD_HEADER, new_buffer
 from pcap_zmq.counters import SenderCounters
-from pcap_zmq.errors import (
-    ConfigError,
-    InputError,
-    InputPermissionError,
-    PcapZmqError,
-)
+from pcap_zmq.errors import ConfigError, InputError, InputPermissionError
 from pcap_zmq.packet import Batch, Instant
-from pcap_zmq.poll import READABLE, Watch, new_wake
-from pcap_zmq.sources.capture_file import CaptureFile, Ended
+from pcap_zmq.poll import Watch
+from pcap_zmq.sources.capture_file import CaptureFile, Descriptor
+from pcap_zmq.sources.packets import batches
+from pcap_zmq.sources.read_ahead import ReadAhead
 
 READ_AHEAD = 2
 
@@ -43,27 +33,23 @@ class SavefileSource:
         batch_age_ns: int,
         counters: SenderCounters,
     ) -> None:
-        self.failure: PcapZmqError | None = None
         self.warnings: list[str] = []
-        self._name = "standard input" if path == "-" else path
-        self._capacity = max(batch_bytes, RECORD_HEADER + CAPLEN_MAX)
-        self._age_ns = batch_age_ns
         self._counters = counters
         self._owns_fd = path != "-"
         self._fd = open_input(path) if fd is None else fd
+        name = "standard input" if path == "-" else path
         try:
-            self._file = CaptureFile(self._fd, self._name)
+            file = CaptureFile(Descriptor(self._fd, name), name)
         except BaseException:
             self._close_input()
             raise
-        self.linktype = self._file.linktype
-        self._ahead: queue.Queue[Batch | PcapZmqError | None] = queue.Queue(READ_AHEAD)
-        self._wake, self._woken = new_wake()
-        self._is_stopped = False
-        self._is_closed = False
-        self._is_exhausted = False
-        self._thread = threading.Thread(target=self._read_ahead, daemon=True)
-        self._thread.start()
+        self.linktype = file.linktype
+        self._ahead = ReadAhead(batches(file, batch_bytes, batch_age_ns), READ_AHEAD)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What the stream has ended by, if not by its end."""
+        return self._ahead.failure
 
     @property
     def held_packets(self) -> int:
@@ -75,8 +61,7 @@ class SavefileSource:
 
     def watch(self, wanted: bool) -> Iterable[Watch]:
         """Readable while a batch lies ready."""
-        if wanted and not self._is_exhausted:
-            yield Watch(self._wake, READABLE)
+        return self._ahead.watch() if wanted else ()
 
     def due(self) -> int | None:
         """Never: the thread wakes the loop."""
@@ -84,77 +69,32 @@ class SavefileSource:
 
     def read(self, now: Instant) -> Batch | None:
         """The next batch that has been read ahead."""
-        if self._is_exhausted:
-            return None
-        try:
-            item = self._ahead.get_nowait()
-        except queue.Empty:
-            return None
-        os.read(self._wake, 1)
-        if isinstance(item, Batch):
-            self._counters.received += item.count
-            return item
-        self._is_exhausted = True
-        self.failure = item
-        return None
+        batch = self._ahead.get()
+        if batch is not None:
+            self._counters.received += batch.count
+        return batch
 
     def settle(self, receipt: object, now: Instant) -> None:
         """A file wants no acknowledgement."""
 
     def stop(self, now: Instant) -> None:
         """The rest of the file stays unread."""
-        self._is_stopped = True
-        self._is_exhausted = True
+        self._ahead.stop()
 
     def is_exhausted(self) -> bool:
         """The end of the file, or a stop."""
-        return self._is_exhausted
+        return self._ahead.is_exhausted()
 
     def close(self) -> None:
-        """Closes the file, unless the thread is stuck in reading it: then the end of
-        the process does."""
-        self._is_stopped = True
-        while not self._ahead.empty():
-            self._ahead.get_nowait()
-        self._thread.join(timeout=0.2)
-        if self._thread.is_alive():
-            return
-        if not self._is_closed:
-            self._is_closed = True
-            os.close(self._wake)
-            os.close(self._woken)
+        """Closes the file, unless it is being read: then the end of the process
+        does."""
+        if self._ahead.close():
             self._close_input()
 
     def _close_input(self) -> None:
-        if self._owns_fd:
+        if self._owns_fd and self._fd >= 0:
             os.close(self._fd)
-
-    def _read_ahead(self) -> None:
-        ended: Ended | None = None
-        while ended is not Ended.END and not self._is_stopped:
-            buffer = new_buffer(self._capacity)
-            try:
-                used, count, ended = self._file.read_into(buffer, self._age_ns)
-            except PcapZmqError as error:
-                self._hand_over(error)
-                return
-            if count:
-                records = buffer[:used]
-                if used < self._capacity - self._capacity // 8:
-                    # Small batches do not each keep a large buffer occupied.
-                    records = memoryview(bytes(records))
-                self._hand_over(Batch(self._file.linktype, records, count))
-        self._hand_over(None)
-
-    def _hand_over(self, item: Batch | PcapZmqError | None) -> None:
-        # First the octet: whoever finds the item finds an octet for it to read.
-        os.write(self._woken, b"\0")
-        while not self._is_stopped:
-            try:
-                self._ahead.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
+            self._fd = -1
 
 
 def open_input(path: str) -> int:

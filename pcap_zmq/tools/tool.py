@@ -1,4 +1,4 @@
-"""What sending and receiving have in common: opened in order, run once, and closed
+"""What all tools with a pipeline have in common: opened in order, run once, and closed
 whatever happens."""
 
 from abc import ABC, abstractmethod
@@ -25,11 +25,14 @@ class Tool(ABC):
 
     _pipeline: Pipeline[Any, Any]
     _report: Report
-    _exporters: Exporters
+    _exporters: Exporters | None = None
 
-    def __init__(self, exports: ExportOptions, linger_ns: int, report_ns: int) -> None:
-        # While this user may still read it.
-        exports.load()
+    def __init__(
+        self, exports: ExportOptions | None, linger_ns: int, report_ns: int
+    ) -> None:
+        if exports is not None:
+            # While this user may still read it.
+            exports.load()
         self._linger_ns = linger_ns
         self._report_ns = report_ns
         self._clock = SystemClock()
@@ -57,7 +60,9 @@ class Tool(ABC):
         reporter = Reporter(self._report, self._report_ns, self._clock.now())
         supervisor = Supervisor(Manager(), self._report.status, stop, self._linger_ns)
         attendants: list[Attendant] = [reporter, supervisor, logs.HeldBack()]
-        attendants += [*self._attend(stop), *self._exporters.attendants]
+        attendants += self._attend(stop)
+        if self._exporters is not None:
+            attendants += self._exporters.attendants
         try:
             self._pipeline.run(stop, attendants)
         finally:
@@ -75,7 +80,7 @@ class Tool(ABC):
     @abstractmethod
     def _open(self, opened: ExitStack) -> None:
         """Opens all that is needed, in an order that loses no right too early, and sets
-        the pipeline, the report and the exporters."""
+        the pipeline and the report; the exporters where there are some."""
 
     @abstractmethod
     def _settle(self) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pcap_ffi import count_records, new_buffer
 from pcap_zmq.errors import InputError, SavefileError
-from pcap_zmq.sources.capture_file import CaptureFile, Ended
+from pcap_zmq.sources.capture_file import CaptureFile, Descriptor, Ended
 from tests.pcap_ffi.savefiles import NS_PER_S, RECORDS, Record, packed, pcap, pcapng
 from tests.support.properties import thorough
 
@@ -38,7 +38,7 @@ def open_octets(tmp_path: Path) -> Iterator[Opener]:
         path = tmp_path / f"{len(fds)}.pcap"
         path.write_bytes(octets)
         fds.append(os.open(path, os.O_RDONLY))
-        return CaptureFile(fds[-1], "it")
+        return CaptureFile(Descriptor(fds[-1], "it"), "it")
 
     yield open_file
     for fd in fds:
@@ -88,7 +88,7 @@ class TestNoSavefile:
         fd = os.open(tmp_path, os.O_RDONLY)
         try:
             with pytest.raises(InputError, match="it cannot be read: Is a directory"):
-                CaptureFile(fd, "it")
+                CaptureFile(Descriptor(fd, "it"), "it")
         finally:
             os.close(fd)
 
@@ -324,7 +324,7 @@ class TestPipe:
     ) -> None:
         reading, writing = pipe
         os.write(writing, pcap(RECORDS[:1]))
-        file, buffer = CaptureFile(reading, "it"), new_buffer(ROOMY)
+        file, buffer = CaptureFile(Descriptor(reading, "it"), "it"), new_buffer(ROOMY)
         assert file.read_into(buffer, AGE_NS) == (76, 1, Ended.WAITS)
         os.write(writing, packed(RECORDS[1:2]))
         used, count, ended = file.read_into(buffer, AGE_NS)
@@ -339,7 +339,7 @@ class TestPipe:
         reading, writing = pipe
         octets = packed(RECORDS[:2])
         os.write(writing, pcap([]) + octets[:100])
-        file, buffer = CaptureFile(reading, "it"), new_buffer(ROOMY)
+        file, buffer = CaptureFile(Descriptor(reading, "it"), "it"), new_buffer(ROOMY)
         assert file.read_into(buffer, AGE_NS) == (76, 1, Ended.WAITS)
         os.write(writing, octets[100:])
         used, count, ended = file.read_into(buffer, AGE_NS)
@@ -359,7 +359,7 @@ class TestPipe:
 
         thread = threading.Thread(target=trickle)
         thread.start()
-        octets = read_all(CaptureFile(reading, "it"))
+        octets = read_all(CaptureFile(Descriptor(reading, "it"), "it"))
         thread.join(timeout=10)
         assert octets == packed(RECORDS)
 
@@ -371,7 +371,7 @@ class TestPipe:
         results: list[bytes] = []
 
         def read() -> None:
-            results.append(read_all(CaptureFile(reading, "it")))
+            results.append(read_all(CaptureFile(Descriptor(reading, "it"), "it")))
 
         thread = threading.Thread(target=read)
         thread.start()
@@ -401,6 +401,6 @@ def test_any_octets_after_a_header_are_packets_until_they_are_none(
         os.lseek(fd, 0, os.SEEK_SET)
         with contextlib.suppress(SavefileError):
             # It looks at what it reads, and what is read is in the file.
-            assert len(read_all(CaptureFile(fd, "it"))) <= len(octets)
+            assert len(read_all(CaptureFile(Descriptor(fd, "it"), "it"))) <= len(octets)
     finally:
         os.close(fd)

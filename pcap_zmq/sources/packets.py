@@ -1,0 +1,80 @@
+"""Batches of packets out of capture files, one after the other, as they are wanted.
+
+Waits for what it reads: for a thread, or a process of its own.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from pcap_ffi import CAPLEN_MAX, RECORD_HEADER, new_buffer
+from pcap_zmq.errors import PcapZmqError
+from pcap_zmq.formats.file_part import FilePart, FileTally
+from pcap_zmq.packet import Batch
+from pcap_zmq.sources.capture_file import CaptureFile, Ended
+from pcap_zmq.sources.inputs import Member, Passed, find, members, size_of
+
+BATCH_BYTES = 1 << 20
+"""Of packet records, where nobody asks for less."""
+
+Trouble: TypeAlias = Callable[[str, PcapZmqError], None]
+"""Is told the name of a file that breaks, and why: its packets so far were given, and
+what comes next is the next file."""
+
+
+def batches(
+    file: CaptureFile, batch_bytes: int = BATCH_BYTES, age_ns: int = 0
+) -> Generator[Batch, None, None]:
+    """All packets of a file. age_ns: a packet waits no longer for others, where the
+    file is a pipe. Raises SavefileError and InputError where it breaks, when all before
+    that was given."""
+    capacity = max(batch_bytes, RECORD_HEADER + CAPLEN_MAX)
+    ended = Ended.FULL
+    while ended is not Ended.END:
+        buffer = new_buffer(capacity)
+        used, count, ended = file.read_into(buffer, age_ns)
+        if count:
+            records = buffer[:used]
+            if used < capacity - capacity // 8:
+                # Small batches do not each keep a large buffer occupied.
+                records = memoryview(bytearray(records))
+            yield Batch(file.linktype, records, count)
+
+
+def packets_of(
+    member: Member, batch_bytes: int = BATCH_BYTES, tally: FileTally | None = None
+) -> Generator[Batch, None, None]:
+    """The same of a file as `inputs` gives it. tally: counts them; each batch then has
+    a receipt that counts what becomes of them."""
+    for batch in batches(CaptureFile(member.octets, member.name), batch_bytes):
+        if tally is None:
+            yield batch
+            continue
+        receipt = FilePart(tally, batch.count)
+        tally.read += batch.count
+        yield Batch(batch.linktype, batch.records, batch.count, receipt)
+
+
+def packets_of_all(
+    paths: Sequence[str | Path],
+    trouble: Trouble,
+    batch_bytes: int = BATCH_BYTES,
+    begun: Callable[[Member], FileTally | None] = lambda member: None,
+    passed: Passed | None = None,
+) -> Generator[Batch, None, None]:
+    """Of all files that the paths name, in order, those in archives too. begun: is told
+    of each file before its first packet. passed: how far it is. Raises InputError for a path that names
+    nothing; a file that breaks or cannot be read is `trouble`, and the rest goes on."""
+    passed = Passed() if passed is None else passed
+    found = find([str(path) for path in paths])
+    passed.total += sum(map(size_of, found))
+    for path in found:
+        try:
+            with members(path, passed) as inside:
+                for member in inside:
+                    try:
+                        yield from packets_of(member, batch_bytes, begun(member))
+                    except PcapZmqError as error:
+                        trouble(member.name, error)
+        except PcapZmqError as error:
+            trouble(str(path), error)
