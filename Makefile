@@ -10,12 +10,14 @@ VENV := .venv
 RUN := $(VENV)/bin
 # Everything that an editable install does not pick up by itself.
 BUILT_FROM := pyproject.toml setup.py $(filter-out \
-	%/_flow.c %/_link.c %/_linux.c %/_nflog.c %/_pcap.c, \
-	$(wildcard flow_ffi/*.c flow_ffi/*.h flow_ffi/_build.py \
+	%/_filter.c %/_flow.c %/_link.c %/_linux.c %/_nflog.c %/_pcap.c %/_replay.c, \
+	$(wildcard filter_ffi/*.c filter_ffi/*.h filter_ffi/_build.py \
+	flow_ffi/*.c flow_ffi/*.h flow_ffi/_build.py \
 	link_ffi/*.c link_ffi/*.h link_ffi/_build.py \
 	linux_ffi/*.c linux_ffi/*.h linux_ffi/_build.py \
 	nflog_ffi/*.c nflog_ffi/*.h nflog_ffi/_build.py \
-	pcap_ffi/*.c pcap_ffi/*.h pcap_ffi/_build.py))
+	pcap_ffi/*.c pcap_ffi/*.h pcap_ffi/_build.py \
+	replay_ffi/*.c replay_ffi/*.h replay_ffi/_build.py))
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint types suite booted fuzz bench fidelity bench-check shedding soak venv clean system-packages
@@ -71,11 +73,13 @@ venv: $(VENV)/.installed ## Only build what the others need
 
 clean: ## Remove all that was built, the virtual environment too
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f filter_ffi/*.so filter_ffi/*.o filter_ffi/_filter.c
 	rm -f flow_ffi/*.so flow_ffi/*.o flow_ffi/_flow.c
 	rm -f link_ffi/*.so link_ffi/*.o link_ffi/_link.c
 	rm -f linux_ffi/*.so linux_ffi/*.o linux_ffi/_linux.c
 	rm -f nflog_ffi/*.so nflog_ffi/*.o nflog_ffi/_nflog.c
 	rm -f pcap_ffi/*.so pcap_ffi/*.o pcap_ffi/_pcap.c
+	rm -f replay_ffi/*.so replay_ffi/*.o replay_ffi/_replay.c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Asked for every time, since only the machine knows; quick when nothing is missing.
@@ -89,6 +93,6 @@ $(VENV)/.installed: $(BUILT_FROM) | system-packages
 	    "make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 	@# Else setuptools sees no reason to build again when only a header is new.
-	@rm -f flow_ffi/*.so link_ffi/*.so linux_ffi/*.so nflog_ffi/*.so pcap_ffi/*.so
+	@rm -f filter_ffi/*.so flow_ffi/*.so link_ffi/*.so linux_ffi/*.so nflog_ffi/*.so pcap_ffi/*.so
 	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
 	@touch $@

@@ -11,6 +11,8 @@ crossings = [
     "linux_ffi/_build.py:ffi",
     "link_ffi/_build.py:ffi",
     "flow_ffi/_build.py:ffi",
+    "filter_ffi/_build.py:ffi",
+    "replay_ffi/_build.py:ffi",
 ]
 if os.environ.get("PCAP_ZMQ_NFLOG", "1") != "0":
     crossings.append("nflog_ffi/_build.py:ffi")

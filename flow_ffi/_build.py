@@ -24,7 +24,8 @@ ffi.set_source(
     sources=[f"flow_ffi/{source}" for source in SOURCES],
     depends=[
         "flow_ffi/flow.h",
-        "flow_ffi/dissect.h",
+        "flow_ffi/within.h",
+        "flow_ffi/ip.h",
         "flow_ffi/heads.h",
         "pcap_ffi/pcap_ffi.h",
     ],

@@ -1,54 +1,30 @@
 /* Tells the flow of a packet: its two ends in either order, and its protocol.
  *
- * Specification: RFC 791 (IPv4), RFC 8200 (IPv6 and its extension headers), RFC 4302
- * (AH), RFC 792 and 4443 (ICMP). What a packet says of its lengths is believed only
- * within what is there: those that are cut short go by what is left of them, down to
- * their addresses. What is no IP goes by its hosts' hardware addresses or, where there
- * are none either, all together. */
-#include "dissect.h"
+ * Specification: RFC 792 and 4443 (ICMP). Packets that are cut short go by what is left
+ * of them, down to their addresses. What is no IP goes by its hosts' hardware addresses
+ * or, where there are none either, all together. */
+#include "flow.h"
+#include "ip.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define LINKTYPE_ETHERNET 1
-
-#define IP4_HEADER 20
-#define IP4_MORE 0x2000
-#define IP4_OFFSET 0x1FFF
-#define IP6_HEADER 40
-
-#define HOP_BY_HOP 0
-#define ICMP 1
-#define TCP 6
 #define TCP_FLAGS 13
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
-#define UDP 17
-#define UDP_HEADER 8
-#define DCCP 33
-#define ROUTING 43
-#define FRAGMENT 44
-#define AUTHENTICATION 51
-#define ICMP6 58
-#define DESTINATION 60
-#define SCTP 132
-#define MOBILITY 135
-#define UDP_LITE 136
-#define HIP 139
-#define SHIM6 140
 
-enum part { WHOLE, FIRST, LATER };
-
-struct ip {
-    unsigned version;
-    const uint8_t *source, *target;
-    unsigned protocol;
-    struct octets payload;
-    enum part part;
-    /* Of a fragment: */
-    uint32_t identification;
-    unsigned fragment_protocol;
+struct walk {
+    const struct flow_seed *seed;
+    struct fragments *fragments; /* NULL: all of a datagram go by its addresses */
+    int inner;
+    int is_quoted; /* in an ICMP error: of a packet that went elsewhere */
+    int *begins;
+    unsigned depth; /* only grows: where nothing was within, nobody goes in again */
 };
+
+/* These give 1 and the number of a flow, or 0 where there is no packet of IP. */
+static int flow_ip(struct walk *walk, struct octets in, uint64_t *flow);
+static int flow_within(struct walk *walk, struct within here, uint64_t *flow);
 
 /* The number of the flow between these ends, whichever of them sent. */
 static uint64_t number_of(const struct flow_seed *seed, const struct ip *ip,
@@ -82,48 +58,22 @@ static uint64_t number_of(const struct flow_seed *seed, const struct ip *ip,
     }
 }
 
-/* The number of a fragment's datagram, which only its sender's side has. */
-static uint64_t datagram_of(const struct flow_seed *seed, const struct ip *ip)
-{
-    uint64_t words[6] = {(uint64_t)ip->identification << 32 |
-                         (uint64_t)ip->fragment_protocol << 8 | ip->version};
-
-    if (ip->version == 4) {
-        words[1] = (uint64_t)big32(ip->source) << 32 | big32(ip->target);
-        return flow_siphash(seed, words, 2);
-    }
-    words[1] = big64(ip->source);
-    words[2] = big64(ip->source + 8);
-    words[3] = big64(ip->target);
-    words[4] = big64(ip->target + 8);
-    return flow_siphash(seed, words, 5);
-}
-
 /* Requests and answers of a kind have an identifier; an error quotes the packet that was
  * its cause, and belongs to the flow of that. */
-static uint64_t flow_of_icmp(const struct walk *walk, const struct ip *ip)
+static uint64_t flow_of_icmp(struct walk *walk, const struct ip *ip)
 {
-    struct octets in = ip->payload;
-    int has_identifier = 0, is_error = 0;
+    int has_identifier;
+    struct octets packet = quoted_in(ip, &has_identifier);
     uint64_t flow, identifier;
 
-    if (in.length >= 8 && ip->protocol == ICMP) {
-        unsigned type = in.at[0];
-
-        has_identifier = type == 0 || type == 8 || (type >= 13 && type <= 18);
-        is_error = (type >= 3 && type <= 5) || type == 11 || type == 12;
-    } else if (in.length >= 8) {
-        has_identifier = in.at[0] == 128 || in.at[0] == 129;
-        is_error = in.at[0] >= 1 && in.at[0] <= 4;
-    }
-    if (is_error) {
+    if (packet.length > 0) {
         struct walk quoted = *walk;
 
         quoted.is_quoted = 1;
-        if (flow_ip(&quoted, after(in, 8), &flow))
+        if (flow_ip(&quoted, packet, &flow))
             return flow;
     }
-    identifier = has_identifier ? big16(in.at + 4) : 0;
+    identifier = has_identifier ? big16(ip->payload.at + 4) : 0;
     return number_of(walk->seed, ip, ip->protocol, identifier, identifier);
 }
 
@@ -134,7 +84,7 @@ static void note_beginning(const struct walk *walk, const struct ip *ip)
         *walk->begins = (ip->payload.at[TCP_FLAGS] & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
-static uint64_t flow_of_payload(const struct walk *walk, const struct ip *ip)
+static uint64_t flow_of_payload(struct walk *walk, const struct ip *ip)
 {
     uint32_t source = 0, target = 0;
     /* A quotation ends behind the first few octets. */
@@ -157,18 +107,20 @@ static uint64_t flow_of_payload(const struct walk *walk, const struct ip *ip)
         if (ip->protocol == TCP)
             note_beginning(walk, ip);
         if (inner && ip->protocol == UDP &&
-            tunnel_by_port(walk, source, target, after(ip->payload, UDP_HEADER), &flow))
+            flow_within(walk,
+                        within_udp(source, target, after(ip->payload, UDP_HEADER)),
+                        &flow))
             return flow;
         break;
     default:
-        if (inner && tunnel_by_protocol(walk, ip->protocol, ip->payload, &flow))
+        if (inner && flow_within(walk, within_protocol(ip->protocol, ip->payload), &flow))
             return flow;
     }
     return number_of(walk->seed, ip, ip->protocol, source, target);
 }
 
 /* All fragments of a datagram go one way: see fragments.c. */
-static uint64_t flow_of_fragment(const struct walk *walk, const struct ip *ip)
+static uint64_t flow_of_fragment(struct walk *walk, const struct ip *ip)
 {
     uint64_t by_addresses = number_of(walk->seed, ip, ip->fragment_protocol, 0, 0);
     uint64_t datagram, flow;
@@ -187,136 +139,31 @@ static uint64_t flow_of_fragment(const struct walk *walk, const struct ip *ip)
     return fragments_find(walk->fragments, datagram, &flow) ? flow : by_addresses;
 }
 
-static int read_ip4(struct octets in, struct ip *ip)
+static int flow_ip(struct walk *walk, struct octets in, uint64_t *flow)
 {
-    uint32_t header, total, offset;
-
-    if (in.length < IP4_HEADER)
-        return 0;
-    header = (in.at[0] & 0xFU) * 4;
-    if (header < IP4_HEADER)
-        return 0;
-    total = big16(in.at + 2);
-    /* What follows in a frame is padding. Where nothing is said of a length, the packet
-     * was too long to say it, or was to be cut in pieces by the hardware. */
-    if (total >= header && total < in.length)
-        in.length = total;
-    offset = big16(in.at + 6);
-    *ip = (struct ip){
-        .version = 4,
-        .source = in.at + 12,
-        .target = in.at + 16,
-        .protocol = in.at[9],
-        .payload = after(in, header),
-        .part = offset & IP4_OFFSET ? LATER : offset & IP4_MORE ? FIRST : WHOLE,
-        .identification = big16(in.at + 4),
-        .fragment_protocol = in.at[9],
-    };
-    return 1;
-}
-
-/* The length of an extension header; 0 where it is none, or a fragment's. */
-static uint32_t extension(unsigned protocol, struct octets in)
-{
-    if (in.length < 8)
-        return 0;
-    switch (protocol) {
-    case HOP_BY_HOP:
-    case ROUTING:
-    case DESTINATION:
-    case MOBILITY:
-    case HIP:
-    case SHIM6:
-        return (in.at[1] + 1U) * 8;
-    case AUTHENTICATION:
-        return (in.at[1] + 2U) * 4;
-    case FRAGMENT:
-        return 8;
-    default:
-        return 0;
-    }
-}
-
-static int read_ip6(struct octets in, struct ip *ip)
-{
-    uint32_t payload, length;
-
-    if (in.length < IP6_HEADER)
-        return 0;
-    payload = big16(in.at + 4);
-    if (payload != 0 && payload < in.length - IP6_HEADER)
-        in.length = IP6_HEADER + payload;
-    *ip = (struct ip){
-        .version = 6,
-        .source = in.at + 8,
-        .target = in.at + 24,
-        .protocol = in.at[6],
-        .payload = after(in, IP6_HEADER),
-    };
-    for (unsigned headers = 0; headers < HEADERS_MAX; headers++) {
-        struct octets at = ip->payload;
-        unsigned next;
-
-        length = extension(ip->protocol, at);
-        if (length == 0 || length > at.length)
-            break;
-        next = at.at[0];
-        if (ip->protocol == FRAGMENT) {
-            uint32_t offset = big16(at.at + 2);
-
-            ip->identification = big32(at.at + 4);
-            ip->fragment_protocol = next;
-            /* Neither offset nor more to come: it is whole, RFC 6946. */
-            if (offset & 0xFFF8)
-                ip->part = LATER;
-            else if (offset & 1)
-                ip->part = FIRST;
-        }
-        ip->protocol = next;
-        ip->payload = after(at, length);
-        if (ip->part == LATER)
-            break;
-    }
-    return 1;
-}
-
-int flow_ip(const struct walk *walk, struct octets in, uint64_t *flow)
-{
-    struct walk deeper = *walk;
     struct ip ip;
 
-    if (in.length == 0 || ++deeper.depth > DEPTH_MAX)
+    if (++walk->depth > DEPTH_MAX || !read_ip(in, &ip))
         return 0;
-    switch (in.at[0] >> 4) {
-    case 4:
-        if (!read_ip4(in, &ip))
-            return 0;
-        if (ip.protocol == AUTHENTICATION) {
-            uint32_t length = extension(AUTHENTICATION, ip.payload);
-
-            if (length != 0 && length <= ip.payload.length && ip.part != LATER) {
-                ip.protocol = ip.payload.at[0];
-                ip.payload = after(ip.payload, length);
-            }
-        }
-        break;
-    case 6:
-        if (!read_ip6(in, &ip))
-            return 0;
-        break;
-    default:
-        return 0;
-    }
-    *flow = ip.part == WHOLE ? flow_of_payload(&deeper, &ip)
-                             : flow_of_fragment(&deeper, &ip);
+    *flow = ip.part == WHOLE ? flow_of_payload(walk, &ip) : flow_of_fragment(walk, &ip);
     return 1;
 }
 
-static uint64_t flow_in(const struct walk *walk, uint32_t linktype, struct octets in)
+static int flow_within(struct walk *walk, struct within here, uint64_t *flow)
+{
+    while (here.kind == WITHIN_ETHERNET) {
+        if (++walk->depth > DEPTH_MAX)
+            return 0;
+        here = within_ethernet(here.in);
+    }
+    return here.kind == WITHIN_IP && flow_ip(walk, here.in, flow);
+}
+
+static uint64_t flow_in(struct walk *walk, uint32_t linktype, struct octets in)
 {
     uint64_t flow, words[3];
 
-    if (flow_link(walk, linktype, in, &flow))
+    if (flow_within(walk, within_link(linktype, in), &flow))
         return flow;
     words[0] = linktype << 8;
     if (linktype == LINKTYPE_ETHERNET && in.length >= 14) {

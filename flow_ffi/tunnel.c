@@ -4,19 +4,12 @@
  * (PPTP), RFC 7637 (NVGRE), draft-foschiano-erspan-03, RFC 7348 (VXLAN),
  * draft-ietf-nvo3-vxlan-gpe, RFC 8926 (Geneve), 3GPP TS 29.281 (GTP-U), RFC 4380
  * (Teredo). */
-#include "dissect.h"
+#include "within.h"
 
 #define PROTOCOL_IP4 4
 #define PROTOCOL_IP6 41
 #define PROTOCOL_GRE 47
 #define PROTOCOL_MPLS 137
-
-#define PORT_VXLAN 4789
-#define PORT_VXLAN_LINUX 8472 /* before it had a number, and Linux's default still */
-#define PORT_VXLAN_GPE 4790
-#define PORT_GENEVE 6081
-#define PORT_GTPU 2152
-#define PORT_TEREDO 3544
 
 #define GRE_CHECKSUM 0x8000
 #define GRE_ROUTING 0x4000
@@ -28,93 +21,113 @@
 #define GRE_ERSPAN 0x88BE
 #define GRE_ERSPAN_3 0x22EB
 
+#define ERSPAN_3_IP 2 /* of types of frames */
+
 #define GTPU_G_PDU 0xFF
 
-static int erspan_3(const struct walk *walk, struct octets in, uint64_t *flow)
+static struct within erspan_3(struct octets in)
 {
+    unsigned type;
+
     if (in.length < 12)
-        return 0;
+        return within(WITHIN_NOTHING, in, PASSED_ERSPAN);
+    type = in.at[10] >> 2 & 0x1F;
     /* The last bit: whether a platform's own header follows. */
-    return flow_ethernet(walk, after(in, in.at[11] & 1 ? 20 : 12), flow);
+    in = after(in, in.at[11] & 1 ? 20 : 12);
+    return within(type == ERSPAN_3_IP ? WITHIN_IP : WITHIN_ETHERNET, in, PASSED_ERSPAN);
 }
 
-static int gre(const struct walk *walk, struct octets in, uint64_t *flow)
+static struct within gre(struct octets in)
 {
     uint32_t flags, protocol, header = 4;
+    struct within found = within(WITHIN_NOTHING, in, PASSED_GRE);
 
     if (in.length < 4)
-        return 0;
+        return found;
     flags = big16(in.at);
     protocol = big16(in.at + 2);
     if (flags & GRE_ROUTING)
-        return 0;
+        return found;
     header += flags & GRE_CHECKSUM ? 4 : 0;
     header += flags & GRE_KEY ? 4 : 0;
     header += flags & GRE_SEQUENCE ? 4 : 0;
     if ((flags & GRE_VERSION) == 1) {
         header += flags & GRE_ACKNOWLEDGEMENT ? 4 : 0;
-        return protocol == GRE_PPP && flow_ppp(walk, after(in, header), flow);
+        if (protocol == GRE_PPP)
+            found = within_ppp(after(in, header));
+        found.passed = PASSED_GRE;
+        return found;
     }
     if ((flags & GRE_VERSION) != 0)
-        return 0;
+        return found;
     in = after(in, header);
     switch (protocol) {
     case GRE_ERSPAN:
         /* Only its second version has a header, and numbers its packets. */
-        return flow_ethernet(walk, after(in, flags & GRE_SEQUENCE ? 8 : 0), flow);
+        return within(WITHIN_ETHERNET, after(in, flags & GRE_SEQUENCE ? 8 : 0),
+                      PASSED_ERSPAN);
     case GRE_ERSPAN_3:
-        return erspan_3(walk, in, flow);
+        return erspan_3(in);
     default:
-        return flow_ethertype(walk, protocol, in, flow);
+        found = within_ethertype(protocol, in);
+        found.passed |= PASSED_GRE;
+        return found;
     }
 }
 
-static int vxlan(const struct walk *walk, struct octets in, uint64_t *flow)
+/* Who is no tunnel may have this port, too: where bits are set that have no meaning, and
+ * are to be ignored, what follows has to look like a frame. */
+static struct within vxlan(struct octets in)
 {
     if (in.length < 8 || !(in.at[0] & 0x08))
-        return 0;
-    return flow_ethernet(walk, after(in, 8), flow);
+        return within(WITHIN_NOTHING, in, 0);
+    if ((in.at[0] & 0x77 || in.at[7]) && !is_like_ethernet(after(in, 8)))
+        return within(WITHIN_NOTHING, in, 0);
+    return within(WITHIN_ETHERNET, after(in, 8), PASSED_VXLAN);
 }
 
-static int vxlan_gpe(const struct walk *walk, struct octets in, uint64_t *flow)
+static struct within vxlan_gpe(struct octets in)
 {
     if (in.length < 8 || !(in.at[0] & 0x08))
-        return 0;
+        return within(WITHIN_NOTHING, in, 0);
     if (!(in.at[0] & 0x04))
-        return flow_ethernet(walk, after(in, 8), flow);
+        return vxlan(in);
     switch (in.at[3]) {
     case 1:
     case 2:
-        return flow_ip(walk, after(in, 8), flow);
+        return within(WITHIN_IP, after(in, 8), PASSED_VXLAN);
     case 3:
-        return flow_ethernet(walk, after(in, 8), flow);
+        return within(WITHIN_ETHERNET, after(in, 8), PASSED_VXLAN);
     default:
-        return 0;
+        return within(WITHIN_NOTHING, in, PASSED_VXLAN);
     }
 }
 
-static int geneve(const struct walk *walk, struct octets in, uint64_t *flow)
+static struct within geneve(struct octets in)
 {
+    struct within found;
+
     /* Version 0, and no control message. */
     if (in.length < 8 || in.at[0] >> 6 != 0 || in.at[1] & 0x80)
-        return 0;
-    return flow_ethertype(walk, big16(in.at + 2),
-                          after(in, 8 + (in.at[0] & 0x3FU) * 4), flow);
+        return within(WITHIN_NOTHING, in, 0);
+    found = within_ethertype(big16(in.at + 2), after(in, 8 + (in.at[0] & 0x3FU) * 4));
+    found.passed |= PASSED_GENEVE;
+    return found;
 }
 
-static int gtpu(const struct walk *walk, struct octets in, uint64_t *flow)
+static struct within gtpu(struct octets in)
 {
     unsigned flags, next = 0;
 
     if (in.length < 8)
-        return 0;
+        return within(WITHIN_NOTHING, in, 0);
     flags = in.at[0];
     /* Version 1, and not GTP'. */
     if (flags >> 4 != 3 || in.at[1] != GTPU_G_PDU)
-        return 0;
+        return within(WITHIN_NOTHING, in, 0);
     if (flags & 0x07) {
         if (in.length < 12)
-            return 0;
+            return within(WITHIN_NOTHING, in, PASSED_GTPU);
         next = flags & 0x04 ? in.at[11] : 0;
     }
     in = after(in, flags & 0x07 ? 12 : 8);
@@ -122,14 +135,14 @@ static int gtpu(const struct walk *walk, struct octets in, uint64_t *flow)
         uint32_t length = in.length > 0 ? in.at[0] * 4U : 0;
 
         if (headers == HEADERS_MAX || length == 0 || length > in.length)
-            return 0;
+            return within(WITHIN_NOTHING, in, PASSED_GTPU);
         next = in.at[length - 1];
         in = after(in, length);
     }
-    return flow_ip(walk, in, flow);
+    return within(WITHIN_IP, in, PASSED_GTPU);
 }
 
-static int teredo(const struct walk *walk, struct octets in, uint64_t *flow)
+static struct within teredo(struct octets in)
 {
     /* Authentication, with a client's id and a value of these lengths; then origin. */
     if (in.length >= 4 && in.at[0] == 0 && in.at[1] == 1)
@@ -137,43 +150,47 @@ static int teredo(const struct walk *walk, struct octets in, uint64_t *flow)
     if (in.length >= 2 && in.at[0] == 0 && in.at[1] == 0)
         in = after(in, 8);
     /* Only IPv6 is carried. */
-    return in.length > 0 && in.at[0] >> 4 == 6 && flow_ip(walk, in, flow);
+    if (in.length == 0 || in.at[0] >> 4 != 6)
+        return within(WITHIN_NOTHING, in, 0);
+    return within(WITHIN_IP, in, PASSED_TEREDO);
 }
 
 /* in: what follows the header of IP. */
-int tunnel_by_protocol(const struct walk *walk, unsigned protocol, struct octets in,
-                       uint64_t *flow)
+struct within within_protocol(unsigned protocol, struct octets in)
 {
+    struct within found;
+
     switch (protocol) {
     case PROTOCOL_IP4:
     case PROTOCOL_IP6:
-        return flow_ip(walk, in, flow);
+        return within(WITHIN_IP, in, PASSED_IP_IN_IP);
     case PROTOCOL_GRE:
-        return gre(walk, in, flow);
+        return gre(in);
     case PROTOCOL_MPLS:
-        return flow_ethertype(walk, ETHERTYPE_MPLS, in, flow);
+        found = within_ethertype(ETHERTYPE_MPLS, in);
+        found.passed |= PASSED_IP_IN_IP;
+        return found;
     default:
-        return 0;
+        return within(WITHIN_NOTHING, in, 0);
     }
 }
 
 /* in: what follows the header of UDP. */
-int tunnel_by_port(const struct walk *walk, uint32_t source, uint32_t target,
-                   struct octets in, uint64_t *flow)
+struct within within_ports(uint32_t source, uint32_t target, struct octets in)
 {
     switch (target) {
     case PORT_VXLAN:
     case PORT_VXLAN_LINUX:
-        return vxlan(walk, in, flow);
+        return vxlan(in);
     case PORT_VXLAN_GPE:
-        return vxlan_gpe(walk, in, flow);
+        return vxlan_gpe(in);
     case PORT_GENEVE:
-        return geneve(walk, in, flow);
+        return geneve(in);
     case PORT_GTPU:
-        return gtpu(walk, in, flow);
+        return gtpu(in);
     default:
         if (source == PORT_TEREDO || target == PORT_TEREDO)
-            return teredo(walk, in, flow);
-        return 0;
+            return teredo(in);
+        return within(WITHIN_NOTHING, in, 0);
     }
 }

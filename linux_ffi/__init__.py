@@ -1,6 +1,6 @@
 """The crossing to prctl(2) and capset(2): what a process may no longer do; to srand(3),
-for libraries that draw from rand(3); to what tcp(7) counts; to renameat2(2), and to
-vfork(2) for programs that end with us.
+for libraries that draw from rand(3); to what tcp(7) counts; to renameat2(2), to
+splice(2), and to vfork(2) for programs that end with us.
 
 Specification: capabilities(7), prctl(2). Capabilities belong to threads: each call but
 `forbid_dumps` is about the thread that makes it and those that it starts later.
@@ -18,6 +18,7 @@ __all__ = [
     "forbid_new_privileges",
     "keep_scheduling",
     "may_dump",
+    "move",
     "octets_received",
     "rename_fresh",
     "seed_random",
@@ -74,6 +75,14 @@ def octets_received(fds: Sequence[int]) -> list[int]:
     octets = ffi.new("uint64_t[]", len(fds))
     lib.linux_octets_received(ffi.new("int[]", fds), octets, len(fds))
     return list(octets)
+
+
+def move(file: int, pipe: int, at: memoryview, end: int) -> int:
+    """Octets of a file, from `at` on, into a pipe that does not wait: how many went, by
+    which `at` has moved on. at: eight octets that the kernel writes itself, before the
+    end of a process that is killed meanwhile. Raises OSError."""
+    where = ffi.cast("int64_t *", ffi.from_buffer(at, require_writable=True))
+    return _check(lib.linux_move(file, pipe, where, end))
 
 
 def rename_fresh(old: str, new: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).parent
-SOURCES = ["files.c", "privileges.c", "spawn.c", "tcp.c"]
+SOURCES = ["files.c", "privileges.c", "spawn.c", "splice.c", "tcp.c"]
 
 ffi = FFI()
 ffi.cdef((HERE / "linux.cdef.h").read_text())

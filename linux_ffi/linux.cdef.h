@@ -10,5 +10,6 @@ int linux_keep_scheduling(void);
 int linux_rename_fresh(const char *from, const char *to);
 int linux_spawn(const char *path, char **arguments, char **environment, int input,
                 int output);
+int64_t linux_move(int file, int pipe, int64_t *at, int64_t end);
 void linux_octets_received(const int *fds, uint64_t *octets, size_t count);
 void srand(unsigned int seed);

@@ -1,5 +1,5 @@
-/* What files.c, privileges.c, spawn.c and tcp.c offer. Functions return a negative errno where the kernel
- * refuses, else 0 unless they say otherwise. */
+/* What the C files beside this one offer. Functions return a negative errno where the
+ * kernel refuses, else 0 unless they say otherwise. */
 #ifndef LINUX_FFI_LINUX_H
 #define LINUX_FFI_LINUX_H
 
@@ -19,6 +19,7 @@ int linux_keep_scheduling(void);
 int linux_rename_fresh(const char *from, const char *to);
 int linux_spawn(const char *path, char **arguments, char **environment, int input,
                 int output);
+int64_t linux_move(int file, int pipe, int64_t *at, int64_t end);
 void linux_octets_received(const int *fds, uint64_t *octets, size_t count);
 
 #endif

@@ -6,12 +6,14 @@ from pcap_ffi.filter import Filter, FilterError, compile_filter, select_records
 from pcap_ffi.latency import LatencyHistogram
 from pcap_ffi.mend import Mended, Mender, Split
 from pcap_ffi.merge import Given, Merge, Survey, sort_records, survey
+from pcap_ffi.mtu import count_longer, fit_records
 from pcap_ffi.pcapng import (
     count_packets,
     encode_packets,
     undeclared,
     whole_blocks,
 )
+from pcap_ffi.period import Period
 from pcap_ffi.records import (
     CAPLEN_MAX,
     RECORD_HEADER,
@@ -40,6 +42,7 @@ __all__ = [
     "Mender",
     "Merge",
     "Paused",
+    "Period",
     "Rates",
     "RecordsError",
     "Relinked",
@@ -49,10 +52,12 @@ __all__ = [
     "begun_records",
     "can_relink",
     "compile_filter",
+    "count_longer",
     "count_packets",
     "count_records",
     "encode_packets",
     "fates_of",
+    "fit_records",
     "keep_freed_memory",
     "new_buffer",
     "record_end",

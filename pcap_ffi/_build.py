@@ -11,8 +11,10 @@ SOURCES = [
     "packet.c",
     "relink.c",
     "select.c",
+    "mtu.c",
     "latency.c",
     "merge.c",
+    "period.c",
     "capture.c",
     "pcapng.c",
     "buffers.c",
@@ -23,7 +25,7 @@ ffi.cdef((HERE / "pcap_ffi.cdef.h").read_text())
 ffi.set_source(
     "pcap_ffi._pcap",
     '#include <pcap/pcap.h>\n#include "pcap_ffi.h"\n#include "mend.h"\n'
-    '#include "merge.h"\n#include "capture.h"',
+    '#include "merge.h"\n#include "capture.h"\n#include "period.h"',
     # Relative to setup.py: setuptools takes no other sources into a distribution.
     sources=[f"pcap_ffi/{source}" for source in SOURCES],
     depends=[
@@ -31,6 +33,7 @@ ffi.set_source(
         "pcap_ffi/mend.h",
         "pcap_ffi/merge.h",
         "pcap_ffi/capture.h",
+        "pcap_ffi/period.h",
         "pcap_ffi/tlv.h",
     ],
     include_dirs=["pcap_ffi"],

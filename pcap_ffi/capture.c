@@ -113,14 +113,16 @@ static void widen(struct capture_rates *rates)
         rates->octets[at] = is_there ? rates->octets[from] + rates->octets[from + 1] : 0;
     }
     rates->span_ns *= 2;
+    rates->used = (rates->used + 1) / 2;
 }
 
-static void note_rate(struct capture_rates *rates, const struct packet *packet)
+/* Finds the span of a time that is in another one than the last. */
+static void turn_to(struct capture_rates *rates, int64_t time_ns)
 {
-    int64_t since_ns = packet->time_ns - rates->start_ns;
+    int64_t since_ns = time_ns - rates->start_ns;
 
     if (rates->span_ns == 0) {
-        rates->start_ns = packet->time_ns;
+        rates->start_ns = time_ns;
         rates->span_ns = NANOSECONDS;
         since_ns = 0;
     }
@@ -128,8 +130,19 @@ static void note_rate(struct capture_rates *rates, const struct packet *packet)
         since_ns = 0; /* before the first one */
     while (since_ns / rates->span_ns >= CAPTURE_SPANS)
         widen(rates);
-    rates->packets[since_ns / rates->span_ns]++;
-    rates->octets[since_ns / rates->span_ns] += packet->origlen;
+    rates->now = (uint32_t)(since_ns / rates->span_ns);
+    rates->now_ns = rates->start_ns + rates->now * rates->span_ns;
+    if (rates->now >= rates->used)
+        rates->used = rates->now + 1;
+}
+
+static void note_rate(struct capture_rates *rates, const struct packet *packet)
+{
+    /* Unsigned, so that what is before it is beyond it, too. */
+    if ((uint64_t)packet->time_ns - (uint64_t)rates->now_ns >= (uint64_t)rates->span_ns)
+        turn_to(rates, packet->time_ns);
+    rates->packets[rates->now]++;
+    rates->octets[rates->now] += packet->origlen;
 }
 
 static void sum_up(struct capture *capture, const struct packet *packet)
@@ -153,6 +166,21 @@ static void sum_up(struct capture *capture, const struct packet *packet)
     capture->before_ns = packet->time_ns;
 }
 
+static void skip(struct reading *reading, size_t octets)
+{
+    reading->taken += octets;
+    reading->capture->at += octets;
+}
+
+/* Before anything is copied: of most packets that a filter does not take only the headers
+ * are ever looked at. */
+static int is_unwanted(const struct capture *capture, const struct packet *packet)
+{
+    return capture->filter != NULL && packet->linktype == capture->filter_linktype &&
+           !filter_takes(capture->filter, packet->linktype, packet->at, packet->caplen,
+                         packet->origlen);
+}
+
 /* octets: of the record or block that brings the packet; they are taken with it. */
 static int give(struct reading *reading, struct packet *packet, size_t octets)
 {
@@ -167,6 +195,14 @@ static int give(struct reading *reading, struct packet *packet, size_t octets)
         packet->time_ns = capture->before_ns;
     if (packet->time_ns < 0 || packet->time_ns / NANOSECONDS > UINT32_MAX)
         return broken(capture, "a time that packet records cannot hold");
+    if (is_unwanted(capture, packet)) {
+        if (!reading->has_some)
+            capture->linktype = packet->linktype;
+        capture->passed_over++;
+        sum_up(capture, packet);
+        skip(reading, octets);
+        return CAPTURE_WANTS;
+    }
     if (reading->has_some && packet->linktype != capture->linktype)
         return CAPTURE_TURNS;
     if (reading->out != NULL) {
@@ -185,15 +221,8 @@ static int give(struct reading *reading, struct packet *packet, size_t octets)
     sum_up(capture, packet);
     reading->count++;
     reading->has_some = 1;
-    reading->taken += octets;
-    capture->at += octets;
+    skip(reading, octets);
     return CAPTURE_WANTS;
-}
-
-static void skip(struct reading *reading, size_t octets)
-{
-    reading->taken += octets;
-    reading->capture->at += octets;
 }
 
 /* Some programs write what DLT_RAW is on their system. */

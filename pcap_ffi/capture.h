@@ -40,6 +40,9 @@ struct capture_sums {
 struct capture_rates {
     int64_t start_ns;
     int64_t span_ns;
+    int64_t now_ns; /* where the span of the last packet begins */
+    uint32_t now;   /* its number */
+    uint32_t used;  /* spans up to the last that has packets */
     uint64_t packets[CAPTURE_SPANS];
     uint64_t octets[CAPTURE_SPANS];
 };
@@ -65,6 +68,9 @@ struct capture {
     uint32_t interfaces_count, interfaces_room;
     struct capture_sums sums;
     struct capture_rates *rates; /* the caller's; NULL: nobody wants them */
+    const struct bpf_insn *filter; /* valid, and the caller's; NULL: all are given */
+    uint32_t filter_linktype; /* packets of others are given */
+    uint64_t passed_over; /* packets that it did not take; in the sums like others */
     uint32_t largest; /* packet: octets captured */
     char reason[96];
 };

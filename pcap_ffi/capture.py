@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 
 from pcap_ffi._pcap import ffi, lib
+from pcap_ffi.filter import Filter
 
 Octets = bytes | bytearray | memoryview
 
@@ -31,6 +32,9 @@ class Paused(enum.Enum):
     """The next packet has another link type."""
     BROKEN = lib.CAPTURE_BROKEN
     """What comes next makes no sense: another read raises."""
+
+
+_PAUSED = {paused.value: paused for paused in Paused}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,23 @@ class Capture:
         self._c = ffi.gc(lib.capture_new(), lib.capture_free)
         if not self._c:
             raise MemoryError
-        self._rates = ffi.new("struct capture_rates *")
-        self._c.rates = self._rates if has_rates else ffi.NULL
+        # 8 KiB: not where many files are open, and nobody asks.
+        self._rates = ffi.new("struct capture_rates *") if has_rates else ffi.NULL
+        self._c.rates = self._rates
         self._numbers = ffi.new("size_t[2]")
         self._count = ffi.new("uint32_t *")
+
+    def choose(self, chosen: Filter, linktype: int) -> None:
+        """From now on packets of this link type are read only where the filter takes
+        them; those of others all. The others count in `sums`, too."""
+        self._chosen = chosen
+        self._c.filter = chosen.c
+        self._c.filter_linktype = linktype
+
+    @property
+    def passed_over(self) -> int:
+        """Packets that were not chosen."""
+        return int(self._c.passed_over)
 
     @property
     def kind(self) -> str:
@@ -129,11 +146,11 @@ class Capture:
     def rates(self) -> Rates:
         """Of what passed so far, where they were asked for."""
         c = self._rates
-        ends = [at for at in range(lib.CAPTURE_SPANS) if c.packets[at]]
-        used = ends[-1] + 1 if ends else 0
-        return Rates(
-            c.start_ns, c.span_ns, tuple(c.packets[0:used]), tuple(c.octets[0:used])
-        )
+        if not c:
+            return Rates(0, 0, (), ())
+        packets = ffi.unpack(c.packets, c.used) if c.used else ()
+        octets = ffi.unpack(c.octets, c.used) if c.used else ()
+        return Rates(c.start_ns, c.span_ns, tuple(packets), tuple(octets))
 
     def read(
         self, octets: Octets, out: memoryview | None, *, goes_on: bool = False
@@ -162,4 +179,4 @@ class Capture:
         if status == lib.CAPTURE_BROKEN and not taken[0]:
             reason = ffi.string(self._c.reason).decode()
             raise CaptureError(reason, self.at)
-        return taken[0], used[0], self._count[0], Paused(status)
+        return taken[0], used[0], self._count[0], _PAUSED[status]

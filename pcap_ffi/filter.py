@@ -79,7 +79,7 @@ def select_records(
     unit_ns: int,
     linktype: int,
     chosen: Filter | None,
-) -> tuple[bytes, int]:
+) -> tuple[Octets, int]:
     """The records with from_ns <= time < until_ns that the filter takes, and how many
     they are. unit_ns: 1, or 1000 where the records are in microseconds. Takes only
     octets that `count_records` has passed."""
@@ -96,4 +96,6 @@ def select_records(
         ffi.from_buffer("uint8_t[]", out),
         count,
     )
-    return bytes(out[:used]), count[0]
+    # Few octets do not keep a large buffer occupied.
+    is_most = used > len(records) - len(records) // 8
+    return out[:used] if is_most else bytes(out[:used]), count[0]

@@ -1,8 +1,12 @@
 /* Puts packets of several runs in the order of their times. No system call, no clock.
  *
- * A run is some records whose times do not go back. The next packet of each is in a
- * heap, so a packet costs a comparison, and a few more only where it is another run's
- * turn; what follows each other in one run is copied at once. */
+ * A run is some records whose times do not go back; where one does, that packet goes
+ * right after the one before it. The next packet of each is in a heap, so a packet costs
+ * a comparison, and a few more only where it is another run's turn; what follows each
+ * other in one run is copied at once.
+ *
+ * What is longer than memory comes a part at a time. A part that is used up stays where
+ * it is in the heap, and nothing goes past it, until the next part has come instead. */
 #include "merge.h"
 
 #include <stdlib.h>
@@ -95,6 +99,7 @@ struct merge *merge_new(uint32_t unit_ns)
         merge->unit_ns = unit_ns;
         merge->first_free = NONE;
         merge->passed_ns = INT64_MIN;
+        merge->taken.asks = -1;
     }
     return merge;
 }
@@ -106,17 +111,23 @@ void merge_free(struct merge *merge)
     free(merge);
 }
 
-static int64_t key_of(const struct merge *merge, const struct merge_run *run, size_t at)
+/* Of the packet at `at`, before which the highest key was floor_ns. */
+static int64_t key_of(const struct merge *merge, const struct merge_run *run, size_t at,
+                      int64_t floor_ns)
 {
     int64_t key = time_of(run->records + at, merge->unit_ns) - run->epoch_ns;
 
-    return key < run->ceiling_ns ? key : run->ceiling_ns;
+    if (key > run->ceiling_ns)
+        key = run->ceiling_ns;
+    return key > floor_ns ? key : floor_ns;
 }
 
 static int goes_before(const struct merge_run *one, const struct merge_run *other)
 {
     if (one->key != other->key)
         return one->key < other->key;
+    if (one->rank != other->rank)
+        return one->rank < other->rank;
     return one->number < other->number;
 }
 
@@ -180,6 +191,31 @@ static int grow(struct merge *merge)
     return 1;
 }
 
+/* floor_ns: no key of the run is below it. Returns the slot, or -1 without memory. */
+static int64_t add(struct merge *merge, struct merge_run new, int64_t newest_ns,
+                   int64_t floor_ns)
+{
+    struct merge_run *run;
+    uint32_t slot;
+    int64_t last_ns = newest_ns - new.epoch_ns;
+
+    if (merge->first_free == NONE && !grow(merge))
+        return -1;
+    slot = merge->first_free;
+    run = &merge->runs[slot];
+    merge->first_free = run->next_free;
+    *run = new;
+    run->number = merge->numbers++;
+    run->left = run->packets;
+    if (last_ns > run->ceiling_ns)
+        last_ns = run->ceiling_ns;
+    run->last_ns = last_ns > floor_ns ? last_ns : floor_ns;
+    run->key = run->left > 0 ? key_of(merge, run, 0, floor_ns) : floor_ns;
+    merge->heap[merge->count] = slot;
+    sift_up(merge, merge->count++);
+    return slot;
+}
+
 /* A run, of at least one packet, the last of them stamped newest_ns. The records stay
  * the caller's, who keeps them until all are given. Returns its slot, which is free
  * again then, or -1 without memory. */
@@ -187,29 +223,38 @@ int64_t merge_add(struct merge *merge, const uint8_t *records, size_t length,
                   uint32_t packets, int64_t epoch_ns, int64_t ceiling_ns,
                   int64_t newest_ns, uint32_t linktype)
 {
-    struct merge_run *run;
-    uint32_t slot;
-
-    if (merge->first_free == NONE && !grow(merge))
-        return -1;
-    slot = merge->first_free;
-    run = &merge->runs[slot];
-    merge->first_free = run->next_free;
-    *run = (struct merge_run){
+    struct merge_run run = {
         .records = records,
         .length = length,
         .epoch_ns = epoch_ns,
         .ceiling_ns = ceiling_ns,
-        .number = merge->numbers++,
         .packets = packets,
-        .left = packets,
         .linktype = linktype,
     };
-    run->last_ns = newest_ns - epoch_ns < ceiling_ns ? newest_ns - epoch_ns : ceiling_ns;
-    run->key = key_of(merge, run, 0);
-    merge->heap[merge->count] = slot;
-    sift_up(merge, merge->count++);
-    return slot;
+
+    return add(merge, run, newest_ns, INT64_MIN);
+}
+
+/* The same of a part of what is longer: its packets go by their times, and those that
+ * are before floor_ns by that. newest_ns: the latest time among them. rank: among equal
+ * keys the lower goes first. has_more: when it is used up its slot stays, and nothing
+ * goes on until merge_drop(). Without packets it is only that: floor_ns is when more
+ * comes. */
+int64_t merge_add_part(struct merge *merge, const uint8_t *records, size_t length,
+                       uint32_t packets, int64_t floor_ns, int64_t newest_ns,
+                       uint32_t linktype, uint32_t rank, int has_more)
+{
+    struct merge_run run = {
+        .records = records,
+        .length = length,
+        .ceiling_ns = MERGE_KEY_MAX,
+        .rank = rank,
+        .packets = packets,
+        .linktype = linktype,
+        .has_more = has_more,
+    };
+
+    return add(merge, run, newest_ns, floor_ns);
 }
 
 /* The key of the packet that is next; INT64_MAX where there is none. */
@@ -271,6 +316,9 @@ static void pass_on(struct merge *merge)
     struct merge_run *run = &merge->runs[slot];
 
     if (run->left == 0) {
+        /* Its key is that of its last packet: it is still the first. */
+        if (run->has_more)
+            return;
         run->next_free = merge->first_free;
         merge->first_free = slot;
         merge->heap[0] = merge->heap[--merge->count];
@@ -280,6 +328,15 @@ static void pass_on(struct merge *merge)
     sift_down(merge);
 }
 
+/* The first run, which is used up, goes: its next part can be added. */
+void merge_drop(struct merge *merge)
+{
+    if (merge->count == 0 || run_at(merge, 0)->left > 0)
+        return;
+    merge->runs[merge->heap[0]].has_more = 0;
+    pass_on(merge);
+}
+
 /* Whether all of the first run comes before anything else. */
 static int is_next_as_it_is(const struct merge *merge, int64_t until_ns)
 {
@@ -287,8 +344,10 @@ static int is_next_as_it_is(const struct merge *merge, int64_t until_ns)
 
     if (run->at > 0 || run->last_ns > until_ns)
         return 0;
-    return other == NULL || run->last_ns < other->key ||
-           (run->last_ns == other->key && run->number < other->number);
+    if (other == NULL || run->last_ns != other->key)
+        return other == NULL || run->last_ns < other->key;
+    return run->rank != other->rank ? run->rank < other->rank
+                                    : run->number < other->number;
 }
 
 static void take_whole(struct merge *merge)
@@ -296,12 +355,18 @@ static void take_whole(struct merge *merge)
     struct merge_run *run = &merge->runs[merge->heap[0]];
     struct taken *taken = &merge->taken;
     uint32_t late = 0;
+    size_t at = 0;
 
-    for (size_t at = 0; at < run->length && key_of(merge, run, at) < merge->passed_ns;
-         at += length_of(run->records + at))
+    for (int64_t key = run->key; key < merge->passed_ns;
+         key = key_of(merge, run, at, key)) {
         late++;
+        at += length_of(run->records + at);
+        if (at >= run->length)
+            break;
+    }
     if (run->last_ns > merge->passed_ns)
         merge->passed_ns = run->last_ns;
+    run->key = run->last_ns;
     run->left = 0;
     taken->is_whole = 1;
     count(taken, part_of(merge, run), run->packets, late, 0);
@@ -342,7 +407,7 @@ static int take_turn(struct merge *merge, int64_t until_ns, uint8_t *out,
         packets++;
         if (run->left == 0)
             break;
-        run->key = key_of(merge, run, run->at);
+        run->key = key_of(merge, run, run->at, run->key);
     } while (run->key <= until_ns && (other == NULL || goes_before(run, other)));
     memcpy(out + taken->used, run->records + start, run->at - start);
     taken->used += run->at - start;
@@ -354,7 +419,7 @@ static int take_turn(struct merge *merge, int64_t until_ns, uint8_t *out,
 /* Writes the packets whose keys are at most until_ns, in the order of their keys, to
  * out, as many as there is room for; what it did is in merge->taken. A run of at least
  * `whole` octets that comes first as it is is not copied, but named. All are of one
- * link type. */
+ * link type. Where a part is used up that has more, nothing goes on: taken->asks. */
 void merge_take(struct merge *merge, int64_t until_ns, uint8_t *out, size_t capacity,
                 size_t whole)
 {
@@ -364,11 +429,18 @@ void merge_take(struct merge *merge, int64_t until_ns, uint8_t *out, size_t capa
     taken->used = taken->wanted = 0;
     taken->packets = taken->parts = taken->turns = taken->late = 0;
     taken->is_whole = 0;
+    taken->asks = -1;
     taken->linktype = merge->count > 0 ? run_at(merge, 0)->linktype : 0;
     while (merge->count > 0 && taken->turns < MERGE_TURNS) {
         const struct merge_run *run = run_at(merge, 0);
 
-        if (run->key > until_ns || run->linktype != taken->linktype)
+        if (run->key > until_ns)
+            return;
+        if (run->left == 0) {
+            taken->asks = merge->heap[0];
+            return;
+        }
+        if (run->linktype != taken->linktype)
             return;
         if (run->length >= whole && is_next_as_it_is(merge, until_ns)) {
             /* What was copied before goes first. */

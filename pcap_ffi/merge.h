@@ -28,10 +28,12 @@ struct merge_run {
     int64_t epoch_ns;   /* a packet's key is its time less this, */
     int64_t ceiling_ns; /* and no more than this */
     int64_t last_ns;    /* the last one's key */
-    int64_t key;        /* of the packet at `at` */
-    uint64_t number;    /* of its coming: among equal keys the first to come goes first */
+    int64_t key;        /* of the packet at `at`; never below that of one before it */
+    uint64_t number;    /* of its coming: among equal keys the first to come goes first, */
+    uint32_t rank;      /* if its rank is not higher */
     uint32_t packets, left;
     uint32_t linktype;
+    int has_more; /* it stays when it is used up */
     uint32_t next_free;
     uint32_t part; /* in `taken`, where `call` is the present one */
     uint64_t call;
@@ -44,6 +46,7 @@ struct taken {
     uint32_t packets, parts, turns, late;
     uint32_t linktype;
     int is_whole;      /* nothing was written: all of one run, as it is */
+    int64_t asks;      /* the slot of what is used up and has more; -1: none */
     uint32_t slots[MERGE_PARTS];
     uint32_t totals[MERGE_PARTS]; /* packets of each part, */
     uint32_t lates[MERGE_PARTS];  /* and those that should have gone earlier */
@@ -71,6 +74,10 @@ void merge_free(struct merge *merge);
 int64_t merge_add(struct merge *merge, const uint8_t *records, size_t length,
                   uint32_t packets, int64_t epoch_ns, int64_t ceiling_ns,
                   int64_t newest_ns, uint32_t linktype);
+int64_t merge_add_part(struct merge *merge, const uint8_t *records, size_t length,
+                       uint32_t packets, int64_t floor_ns, int64_t newest_ns,
+                       uint32_t linktype, uint32_t rank, int has_more);
+void merge_drop(struct merge *merge);
 int64_t merge_first(const struct merge *merge);
 void merge_take(struct merge *merge, int64_t until_ns, uint8_t *out, size_t capacity,
                 size_t whole);

@@ -3,7 +3,8 @@
 Specification: pcap-savefile(5), little-endian. A run is some records whose times do not
 go back. A packet's key is its time less its run's epoch, and no more than its run's
 ceiling; packets come in the order of their keys, those of one key in the order in which
-their runs came.
+their runs came. A part of what is longer may have times that go back: there a packet's
+key is that of the one before it.
 """
 
 from collections.abc import Callable, Sequence
@@ -132,6 +133,55 @@ class Merge:
             raise MemoryError
         self._kept[slot] = octets
         return slot, int(self._c.runs[slot].last_ns)
+
+    def add_part(
+        self,
+        records: Octets,
+        packets: int,
+        *,
+        floor_ns: int,
+        newest_ns: int,
+        linktype: int,
+        rank: int,
+        has_more: bool,
+    ) -> int:
+        """Takes a part of what is longer; keys are times, and none is below floor_ns.
+        newest_ns: the latest time in it. rank: among equal keys the lower comes first.
+        has_more: when it is used up, nothing more is given until it is dropped for the
+        next part. No packets: more comes at floor_ns. Returns the slot by which it is
+        known until then."""
+        octets = ffi.from_buffer("uint8_t[]", records)
+        slot = int(
+            lib.merge_add_part(
+                self._c,
+                octets,
+                len(records),
+                packets,
+                floor_ns,
+                newest_ns,
+                linktype,
+                rank,
+                has_more,
+            )
+        )
+        if slot < 0:
+            raise MemoryError
+        if packets:
+            self._kept[slot] = octets
+        return slot
+
+    @property
+    def asks(self) -> int | None:
+        """The slot of the part that nothing could go past in the last `take`."""
+        asks = int(self._c.taken.asks)
+        return None if asks < 0 else asks
+
+    def drop(self) -> None:
+        """Forgets that part: it has ended, or its next part will be added."""
+        if self.asks is None:
+            raise ValueError("no part is used up")
+        lib.merge_drop(self._c)
+        self._c.taken.asks = -1
 
     def left(self, slot: int) -> int:
         """Packets of a run that were not given."""

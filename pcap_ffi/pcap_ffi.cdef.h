@@ -7,6 +7,10 @@ void records_to_microseconds(uint8_t *records, size_t length);
 size_t records_truncate(uint8_t *records, size_t length, uint32_t snaplen);
 size_t records_whole(const uint8_t *records, size_t length, size_t limit);
 size_t records_end(const uint8_t *records, size_t length, uint64_t count);
+uint32_t records_longer(const uint8_t *records, size_t length, uint32_t linktype,
+                        uint32_t mtu);
+size_t records_fit(const uint8_t *records, size_t length, uint32_t linktype,
+                   uint32_t mtu, int cut, uint8_t *out);
 
 struct latency {
     uint64_t *counts;
@@ -42,6 +46,9 @@ struct capture_sums {
 struct capture_rates {
     int64_t start_ns;
     int64_t span_ns;
+    int64_t now_ns;
+    uint32_t now;
+    uint32_t used;
     uint64_t packets[512];
     uint64_t octets[512];
 };
@@ -58,6 +65,9 @@ struct capture {
     uint32_t interfaces_count;
     struct capture_sums sums;
     struct capture_rates *rates;
+    const struct bpf_insn *filter;
+    uint32_t filter_linktype;
+    uint64_t passed_over;
     uint32_t largest;
     char reason[96];
     ...;
@@ -167,6 +177,7 @@ struct taken {
     uint32_t packets, parts, turns, late;
     uint32_t linktype;
     int is_whole;
+    int64_t asks;
     uint32_t slots[...];
     uint32_t totals[...];
     uint32_t lates[...];
@@ -184,6 +195,26 @@ void merge_free(struct merge *merge);
 int64_t merge_add(struct merge *merge, const uint8_t *records, size_t length,
                   uint32_t packets, int64_t epoch_ns, int64_t ceiling_ns,
                   int64_t newest_ns, uint32_t linktype);
+int64_t merge_add_part(struct merge *merge, const uint8_t *records, size_t length,
+                       uint32_t packets, int64_t floor_ns, int64_t newest_ns,
+                       uint32_t linktype, uint32_t rank, int has_more);
+void merge_drop(struct merge *merge);
 int64_t merge_first(const struct merge *merge);
 void merge_take(struct merge *merge, int64_t until_ns, uint8_t *out, size_t capacity,
                 size_t whole);
+
+struct period {
+    int64_t from_ns, until_ns;
+    int64_t moved_ns;
+    int only_forward;
+    int64_t first_ns;
+    int64_t newest_ns;
+    uint64_t kept;
+    uint64_t octets, octets_on_wire;
+    uint32_t packets;
+    uint32_t before;
+    uint32_t beyond;
+    uint32_t backwards;
+    uint32_t skipped;
+};
+size_t records_period(uint8_t *records, size_t length, struct period *period);

@@ -50,9 +50,17 @@ void latency_observe(struct latency *latency, const int64_t *bounds_ns, size_t b
 
 struct bpf_insn;
 int filter_is_valid(const struct bpf_insn *filter, uint32_t count);
+int filter_takes(const struct bpf_insn *filter, uint32_t linktype, const uint8_t *packet,
+                 uint32_t caplen, uint32_t origlen);
 size_t records_select(const uint8_t *records, size_t length, int64_t from_ns,
                       int64_t until_ns, uint32_t unit_ns, uint32_t linktype,
                       const struct bpf_insn *filter, uint8_t *out, uint32_t *count);
+
+/* mtu.c */
+uint32_t records_longer(const uint8_t *records, size_t length, uint32_t linktype,
+                        uint32_t mtu);
+size_t records_fit(const uint8_t *records, size_t length, uint32_t linktype,
+                   uint32_t mtu, int cut, uint8_t *out);
 
 /* relink.c */
 #define RELINK_MADE 0 /* what becomes of a packet */

@@ -117,6 +117,16 @@ static struct packet looked_at(uint32_t linktype, struct packet packet)
     return (struct packet){packet.at, 0, 0};
 }
 
+/* Whether a valid filter takes a packet of this link type. */
+int filter_takes(const struct bpf_insn *filter, uint32_t linktype, const uint8_t *packet,
+                 uint32_t caplen, uint32_t origlen)
+{
+    struct packet seen =
+        looked_at(linktype, (struct packet){packet, caplen, origlen});
+
+    return bpf_filter(filter, seen.at, seen.origlen, seen.caplen) != 0;
+}
+
 /* Copies to out, which has room for length octets, what lies in from_ns <= time <
  * until_ns and what the filter, NULL for any, takes. unit_ns: what the fraction of a
  * second counts. linktype: of the records. Only for octets that records_count() has passed.
@@ -138,14 +148,9 @@ size_t records_select(const uint8_t *records, size_t length, int64_t from_ns,
         at += RECORD_HEADER + (size_t)caplen;
         if (time_ns < from_ns || time_ns >= until_ns)
             continue;
-        if (filter != NULL) {
-            struct packet packet = looked_at(
-                linktype,
-                (struct packet){record + RECORD_HEADER, caplen, get32(record + 12)});
-
-            if (bpf_filter(filter, packet.at, packet.origlen, packet.caplen) == 0)
-                continue;
-        }
+        if (filter != NULL && !filter_takes(filter, linktype, record + RECORD_HEADER,
+                                            caplen, get32(record + 12)))
+            continue;
         memcpy(out + used, record, RECORD_HEADER + (size_t)caplen);
         used += RECORD_HEADER + (size_t)caplen;
         (*count)++;

@@ -297,6 +297,25 @@ def test_labels_of_mpls_are_passed_over() -> None:
     assert flow(p.ethernet(0x8847, labels + packet), p.ETHERNET) == flow(packet)
 
 
+@pytest.mark.parametrize("control", [b"", bytes(4)], ids=["bare", "control word"])
+@pytest.mark.parametrize(
+    "hardware", [b"\x02\0\0\0\0\1", b"\x45\0\0\x50\0\0", b"\x60\0\0\0\0\x14"]
+)
+def test_a_frame_in_a_pseudowire_is_looked_into(
+    control: bytes, hardware: bytes
+) -> None:
+    """Also where it begins as IP does; RFC 4448."""
+    (packet, _) = p.both(p.A4, p.B4, p.TCP, 1, 2)
+    frame = hardware + p.framed(packet)[6:]
+    wire = p.ethernet(0x8847, b"\0\1\1\x40" + control + frame)
+    assert flow(wire, p.ETHERNET) == flow(packet)
+
+
+def test_what_is_neither_ip_nor_a_frame_behind_labels_goes_by_its_hosts() -> None:
+    wires = [p.ethernet(0x8847, b"\0\1\1\x40" + end) for end in (b"", b"\x10" * 40)]
+    assert len({flow(wire, p.ETHERNET) for wire in wires}) == 1
+
+
 @pytest.mark.parametrize("protocol", [b"\0\x21", b"\x21", b"\xff\x03\0\x21"])
 def test_what_comes_over_pppoe_is_found(protocol: bytes) -> None:
     (packet, _) = p.both(p.A4, p.B4, p.TCP, 1, 2)

@@ -149,6 +149,13 @@ def test_teredo_is_passed_over(header: bytes) -> None:
     assert inner(answer) == inner(there)
 
 
+def test_erspan_3_may_hold_ip() -> None:
+    """Type 2 of its frames."""
+    (there, _) = p.both(p.A4, p.B4, p.TCP, 40_000, 443)
+    header = bytes(10) + bytes([2 << 2, 0])
+    assert inner(gre(0x22EB, header + there, 0x1000, bytes(4))) == inner(there)
+
+
 @pytest.mark.parametrize("tunnel", EVERY)
 def test_a_tunnel_of_something_else_goes_by_itself(
     tunnel: Callable[[bytes], bytes],

@@ -11,7 +11,14 @@ from tests.fuzz import targets
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SEEDS = HERE / "seeds"
-CROSSINGS = ("flow_ffi", "link_ffi", "nflog_ffi", "pcap_ffi")
+CROSSINGS = (
+    "filter_ffi",
+    "flow_ffi",
+    "link_ffi",
+    "nflog_ffi",
+    "pcap_ffi",
+    "replay_ffi",
+)
 SEED_MAX = 4_096
 """Most octets of a seed."""
 
@@ -38,16 +45,43 @@ NATIVE = {
             )
         )
     ),
-    "capture": Native(("pcap_ffi/capture.c", "pcap_ffi/records.c")),
+    "filters": Native(
+        (
+            *(f"filter_ffi/{n}.c" for n in ("filters", "ask", "layers", "flow_set")),
+            *(f"flow_ffi/{name}.c" for name in ("hash", "link", "tunnel")),
+            "pcap_ffi/select.c",
+        ),
+        ("-lpcap",),
+    ),
+    "decapsulate": Native(
+        ("filter_ffi/decapsulate.c", "flow_ffi/link.c", "flow_ffi/tunnel.c")
+    ),
+    "dedup": Native(
+        (
+            *("filter_ffi/dedup.c", "filter_ffi/digest.c"),
+            *(f"flow_ffi/{name}.c" for name in ("hash", "link", "tunnel")),
+        )
+    ),
+    "capture": Native(
+        ("pcap_ffi/capture.c", "pcap_ffi/records.c", "pcap_ffi/select.c"), ("-lpcap",)
+    ),
     "intake": Native(("link_ffi/intake.c", "link_ffi/lanes.c", "pcap_ffi/records.c")),
     "mend": Native(("pcap_ffi/mend.c", "pcap_ffi/packet.c", "pcap_ffi/records.c")),
     "merge": Native(("pcap_ffi/merge.c", "pcap_ffi/records.c")),
+    "merge_parts": Native(
+        ("pcap_ffi/merge.c", "pcap_ffi/period.c", "pcap_ffi/records.c")
+    ),
     "nflog_parse": Native(
         ("nflog_ffi/parse.c", "pcap_ffi/records.c", "pcap_ffi/relink.c"), ("-lmnl",)
     ),
-    "packet_records": Native(("pcap_ffi/records.c", "pcap_ffi/latency.c")),
+    "packet_records": Native(
+        ("pcap_ffi/records.c", "pcap_ffi/latency.c", "pcap_ffi/mtu.c")
+    ),
     "pcapng_blocks": Native(("pcap_ffi/pcapng.c", "pcap_ffi/records.c")),
     "relink": Native(("pcap_ffi/relink.c", "pcap_ffi/records.c")),
+    "schedule": Native(
+        ("replay_ffi/schedule.c", "replay_ffi/stamp.c", "pcap_ffi/records.c"), ("-lm",)
+    ),
 }
 
 

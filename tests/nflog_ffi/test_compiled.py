@@ -10,7 +10,15 @@ import pytest
 from tests.nflog_ffi.datagrams import Attribute, Message, Nfnetlink, VlanAttribute
 
 ROOT = Path(__file__).parents[2]
-CROSSINGS = ("flow_ffi", "link_ffi", "linux_ffi", "nflog_ffi", "pcap_ffi")
+CROSSINGS = (
+    "filter_ffi",
+    "flow_ffi",
+    "link_ffi",
+    "linux_ffi",
+    "nflog_ffi",
+    "pcap_ffi",
+    "replay_ffi",
+)
 # What cffi makes lies beside what people wrote, and its name starts with a line.
 WRITTEN = [
     source

@@ -220,6 +220,130 @@ def test_a_clock_that_is_impossible_breaks_nothing() -> None:
     assert given.packets == 2
 
 
+class TestParts:
+    """What is longer than memory, and comes a part at a time."""
+
+    def drained(
+        self, files: list[list[list[int]]], capacity: int = LARGE, whole: int = LARGE
+    ) -> tuple[list[Packet], int]:
+        """Files in parts, the next of which is added when it is asked for; what came,
+        and how much of it was late."""
+        merge = Merge(unit_ns=1, capacity=capacity, whole=whole, new_buffer=new_buffer)
+        left = [list(file) for file in files]
+        floors = [-1] * len(files)
+        names = itertools.count()
+        live: dict[int, tuple[int, bytes]] = {}
+
+        def add(rank: int, times: list[int]) -> None:
+            records = records_of(
+                [packet(time, rank << 16 | next(names)) for time in times]
+            )
+            newest = max([floors[rank], *times])
+            slot = merge.add_part(
+                records,
+                len(times),
+                floor_ns=floors[rank],
+                newest_ns=newest,
+                linktype=RAW,
+                rank=rank,
+                has_more=True,
+            )
+            floors[rank] = newest
+            live[slot] = rank, records
+
+        for rank, file in enumerate(left):
+            if file:
+                # It is not there yet: that is only when it begins.
+                floors[rank] = min(file[0])
+                add(rank, [])
+                floors[rank] = -1
+        packets, late = [], 0
+        while True:
+            found = merge.take(ALL)
+            if found is not None:
+                late += found.late
+                (*_, slot) = found.slots
+                records = live[slot][1] if found.records is None else found.records
+                assert count_records(records) == found.packets
+                packets += list(iter_packets(records))
+            asked = merge.asks
+            if asked is None:
+                if found is None:
+                    assert merge.first_ns is None
+                    return packets, late
+                continue
+            assert merge.left(asked) == 0
+            merge.drop()
+            assert merge.asks is None
+            rank, _ = live.pop(asked)
+            if left[rank]:
+                add(rank, left[rank].pop(0))
+
+    @given(
+        st.lists(
+            st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=6), max_size=4),
+            max_size=5,
+        ),
+        st.integers(60, 300),
+        st.sampled_from([1, 50, LARGE]),
+    )
+    @bounded
+    def test_come_by_time_and_none_goes_before_one_before_it(
+        self, files: list[list[list[int]]], capacity: int, whole: int
+    ) -> None:
+        packets, _ = self.drained(files, capacity, whole)
+        keyed = [
+            (key, rank, at, time)
+            for rank, file in enumerate(files)
+            for at, (time, key) in enumerate(
+                zip(
+                    itertools.chain(*file),
+                    itertools.accumulate(itertools.chain(*file), max),
+                    strict=True,
+                )
+            )
+        ]
+        assert [(packet.ts_ns, packet.data[1]) for packet in packets] == [
+            (time, rank) for _, rank, _, time in sorted(keyed)
+        ]
+
+    def test_begin_before_it_was_said_and_are_late(self) -> None:
+        case = Case()
+        case.merge.add_part(
+            b"", 0, floor_ns=5, newest_ns=5, linktype=0, rank=0, has_more=True
+        )
+        case.add([1, 7])
+        assert [packet.ts_ns for packet in case.take()] == [1]
+        case.merge.drop()
+        case.runs[1] = records_of([packet(2)])
+        case.packets_of[1] = 1
+        slot = case.merge.add_part(
+            case.runs[1],
+            1,
+            floor_ns=-1,
+            newest_ns=2,
+            linktype=RAW,
+            rank=0,
+            has_more=False,
+        )
+        case.runs[slot], case.packets_of[slot] = case.runs[1], 1
+        assert [packet.ts_ns for packet in case.take()] == [2, 7]
+
+    def test_that_are_used_up_hold_back_what_has_the_same_time(self) -> None:
+        packets, late = self.drained([[[1, 5], [5, 5, 8]], [[5, 6]]])
+        assert [(packet.ts_ns, packet.data[1]) for packet in packets] == [
+            *[(1, 0), (5, 0), (5, 0), (5, 0)],
+            *[(5, 1), (6, 1), (8, 0)],
+        ]
+        assert late == 0
+
+    def test_cannot_be_dropped_before_they_are_used_up(self) -> None:
+        case = Case()
+        case.add([1])
+        with pytest.raises(ValueError, match="no part is used up"):
+            case.merge.drop()
+
+
 @given(st.lists(st.integers(0, 20), max_size=40), st.integers(0, 40))
 @bounded
 def test_records_are_surveyed(times: list[int], packets: int) -> None:

@@ -19,13 +19,17 @@ CRAFTED: dict[str, Callable[[], Seeds]] = {
     for make in (
         *(packets.nflog_parse, packets.packet_records, packets.capture),
         *(packets.ip, packets.records, packets.savefile_source, packets.relink),
-        packets.pcapng_blocks,
-        *(offload.mend, packets.merge),
+        *(packets.pcapng_blocks, packets.schedule),
+        *(offload.mend, packets.merge, packets.merge_parts),
         *(messages.wire, messages.codec, messages.decoder),
         *(messages.query, messages.status, messages.zap),
         *(links.sender_link, links.receiver_link, links.spooled_link),
         *(links.intake, flows.flow),
+        *(flows.filters, flows.decapsulate, flows.dedup),
+        *(files.archive, files.eve_event),
+        *(files.filter_rules, files.flow_list),
         *(files.certificate, files.listings, files.settings),
+        *(files.checkpoint, files.control),
         *(files.spool, files.spool_directory),
     )
 }

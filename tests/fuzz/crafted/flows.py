@@ -1,5 +1,8 @@
 """Seeds of packets whose flows are told: links, tunnels, fragments."""
 
+import struct
+from ipaddress import ip_address
+
 from tests.flow_ffi import packets as p
 from tests.flow_ffi import test_fragments as fragments
 from tests.flow_ffi import test_tunnels as tunnels
@@ -42,6 +45,52 @@ def flow() -> Seeds:
     yield "tunnel-teredo", _input(p.RAW, INNER | 3, tunnels.udp(3544, authenticated))
     nested = tunnels.vxlan(tunnels.full_gre(tunnels.gtpu_extended(six[0])))
     yield "tunnels", _input(p.RAW, INNER | 3, nested)
+
+
+def filters() -> Seeds:
+    yield from _some("raw", "ethernet", "nflog", "sll", "fragments", "extensions")
+    yield from _some("icmp-of-a-fragment", "tunnel-vxlan", "tunnel-full_gre", "tunnels")
+    yield "packed", b"".join(_pack(p.A4, p.B4, 4) + _pack(p.A6, p.B6, 6) for _ in "ab")
+
+
+def decapsulate() -> Seeds:
+    for name, octets in flow():
+        if name.startswith(("tunnel", "vlans", "mpls", "pppoe", "nflog", "fragments")):
+            yield name, octets
+    (packet, _) = p.both(p.A4, p.B4, p.TCP, 40_000, 443)
+    labelled = b"\0\1\1\x40" + bytes(4) + p.framed(packet)
+    yield "pseudowire", _input(p.ETHERNET, 0x8F, p.ethernet(0x8847, labelled))
+    tagged = p.tag(0x8847, b"\0\1\1\x40" + tunnels.plain_gre(tunnels.vxlan(packet)))
+    yield "tag-that-stays", _input(p.ETHERNET, 0x81, p.ethernet(0x8100, tagged))
+    deep = packet
+    for _ in range(20):
+        deep = tunnels.ip_in_ip(deep)
+    yield "deep", _input(p.RAW, 3, deep)
+
+
+def dedup() -> Seeds:
+    yield from _some("nothing", "raw", "ethernet", "vlans", "mpls", "fragments")
+    (packet, _) = p.both(p.A4, p.B4, p.TCP, 40_000, 443)
+    hop = packet[:8] + b"\x3f" + packet[9:]
+    yield "copies", _input(p.RAW, 3, packet, hop, packet, b"", b"")
+    arp = p.ethernet(0x0806, bytes(28))
+    yield (
+        "arp",
+        _input(p.ETHERNET, 3, arp, p.ethernet(0x8100, p.tag(0x0806, bytes(28)))),
+    )
+
+
+def _some(*names: str) -> Seeds:
+    """Of those of `flow`: the same octets say the same to the others."""
+    for name, octets in flow():
+        if name in names:
+            yield name, octets
+
+
+def _pack(one: str, other: str, version: int) -> bytes:
+    """A flow as `FlowSet` takes it."""
+    ends = (ip_address(end).packed.ljust(16, b"\0") for end in (one, other))
+    return struct.pack(">BBHH", version, p.TCP, 1, 2) + b"".join(ends)
 
 
 def _input(linktype: int, manner: int, *packets: bytes) -> bytes:

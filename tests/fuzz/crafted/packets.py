@@ -95,6 +95,16 @@ def packet_records() -> Seeds:
     yield "caplen-too-large", little16(0, 0) + struct.pack("<IIII", 1, 1, 1 << 31, 5)
 
 
+def schedule() -> Seeds:
+    """By a kind of schedule, a pace and a step."""
+    for kind, name in enumerate(("at-times", "by-packets", "by-octets", "top-speed")):
+        yield name, bytes([kind, 40]) + little16(0) + packed(RECORDS)
+    yield "empty", bytes([0, 40]) + little16(0)
+    yield "slower-than-time-lasts", bytes([0, 0]) + little16(0) + packed(RECORDS)
+    yield "faster", bytes([0, 79]) + little16(1) + packed(RECORDS)
+    yield "seldom-looked-at", bytes([1, 60]) + little16(50_000) + packed(RECORDS)
+
+
 def merge() -> Seeds:
     def run(number: int, seconds: list[int], length: int = 20) -> bytes:
         times = [Record(second, number, length, bytes(length)) for second in seconds]
@@ -114,6 +124,28 @@ def merge() -> Seeds:
     clocks = b"".join(run(epoch << 1 | 32, [1, 2, 3]) for epoch in range(6))
     yield "clocks", clocks + take(5, 60_000)
     yield "ceilings", run(0, [1, 2]) + run(16, [1, 2]) + run(64, [9, 9]) + take(1, 500)
+
+
+def merge_parts() -> Seeds:
+    def part(rank: int, seconds: list[int], length: int = 20) -> bytes:
+        times = [Record(second, rank, length, bytes(length)) for second in seconds]
+        return bytes([rank]) + little16(len(packed(times))) + packed(times)
+
+    forward, bound, moved, whole = 1, 2, 4, 8
+    three = (
+        part(0, [1, 3, 5]) + part(1, [2, 3]) + part(0, [5, 8]) + part(1, [3, 9])
+    ) + part(2, [3, 3, 3])
+    back = part(0, [5, 1, 6, 2]) + part(0, [4, 7]) + part(1, [1, 2, 3, 4, 5, 6, 7])
+    yield "empty", b""
+    yield "one", bytes([0]) + little16(1_000) + part(0, [1, 2, 3])
+    for name, flags in (("three", 0), ("bound", bound), ("moved", bound | moved)):
+        yield name, bytes([flags]) + little16(1_000) + three
+    yield "little-room", bytes([0]) + little16(40) + three
+    yield "no-room", bytes([whole]) + little16(0) + three
+    for name, flags in (("backwards", 0), ("forward", forward), ("whole", whole)):
+        yield name, bytes([flags]) + little16(500) + back
+    yield "none-of-it", bytes([bound]) + little16(500) + part(0, [1, 9]) + part(0, [8])
+    yield "torn", bytes([0]) + little16(500) + part(0, [1, 2])[:-5] + three[:-1]
 
 
 def records() -> Seeds:

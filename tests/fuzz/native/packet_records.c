@@ -5,7 +5,8 @@
  * latency_observe() counts each of it in its bucket.
  *
  * Input: 2 octets, the limit for records_whole(); 2 octets, the snaplen; the records.
- * The first 4 are also the second at which latency is judged. */
+ * The first 4 are also the second at which latency is judged, and the snaplen the MTU,
+ * of Ethernet where the limit is even. */
 #include "harness.h"
 
 #include "pcap_ffi.h"
@@ -94,6 +95,55 @@ static void check_truncated(const uint8_t *octets, size_t length, uint32_t snapl
     free(shorter);
 }
 
+/* The most octets that a packet of Ethernet, or of a link without a header, may have. */
+static uint64_t most_octets(const struct record *record, int ethernet, uint32_t mtu)
+{
+    uint32_t header = ethernet ? 14 : 0;
+
+    while (ethernet && header <= record->caplen) {
+        const uint8_t *type = record->packet + header - 2;
+        unsigned number = (unsigned)type[0] << 8 | type[1];
+
+        if (number != 0x8100 && number != 0x88a8 && number != 0x9100)
+            break;
+        header += 4;
+    }
+    return (uint64_t)header + mtu;
+}
+
+static void check_mtu(const uint8_t *octets, size_t length, int ethernet, uint32_t mtu)
+{
+    uint8_t *cut = copy_of(octets, length), *left = copy_of(octets, length);
+    uint32_t linktype = ethernet ? 1 : 101, longer = 0;
+    size_t cut_to = records_fit(octets, length, linktype, mtu, 1, cut);
+    size_t left_to = records_fit(octets, length, linktype, mtu, 0, left);
+    size_t cut_at = 0, left_at = 0;
+    struct record was, is;
+
+    for (size_t at = 0; at < length; at += RECORD_HEADER + was.caplen) {
+        uint64_t most;
+
+        CHECK(read_record(octets + at, length - at, &was));
+        most = most_octets(&was, ethernet, mtu);
+        longer += was.caplen > most;
+        CHECK(cut_at < cut_to && read_record(cut + cut_at, cut_to - cut_at, &is));
+        CHECK(is.caplen == (was.caplen < most ? was.caplen : most));
+        CHECK(is.seconds == was.seconds && is.fraction == was.fraction &&
+              is.origlen == was.origlen);
+        CHECK(memcmp(is.packet, was.packet, is.caplen) == 0);
+        cut_at += RECORD_HEADER + is.caplen;
+        if (was.caplen > most)
+            continue;
+        CHECK(left_to - left_at >= RECORD_HEADER + was.caplen);
+        CHECK(memcmp(left + left_at, octets + at, RECORD_HEADER + was.caplen) == 0);
+        left_at += RECORD_HEADER + was.caplen;
+    }
+    CHECK(cut_at == cut_to && left_at == left_to);
+    CHECK(records_longer(octets, length, linktype, mtu) == longer);
+    free(cut);
+    free(left);
+}
+
 /* As latency_observe(), one bucket after the other. */
 static void check_latency(const uint8_t *octets, size_t length, int64_t now_ns)
 {
@@ -133,6 +183,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_whole(octets, size, limit);
         check_microseconds(octets, size);
         check_truncated(octets, size, snaplen);
+        check_mtu(octets, size, limit % 2 == 0, snaplen);
         check_latency(octets, size,
                       ((int64_t)limit << 16 | snaplen) * INT64_C(1000000000));
     }
