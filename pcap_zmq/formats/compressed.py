@@ -33,12 +33,13 @@ class Kind(enum.Enum):
     LZ4 = b"\x04\x22\x4d\x18"
 
 
-MAGIC_MAX = max(len(kind.value) for kind in Kind)
+_MAGICS = tuple((kind.value, kind) for kind in Kind)
+MAGIC_MAX = max(len(magic) for magic, _ in _MAGICS)
 
 
 def kind_of(beginning: bytes) -> Kind | None:
     """None: not compressed, as far as is known here."""
-    return next((kind for kind in Kind if beginning.startswith(kind.value)), None)
+    return next((kind for magic, kind in _MAGICS if beginning.startswith(magic)), None)
 
 
 class _Stream(Protocol):
@@ -54,12 +55,14 @@ class _Stream(Protocol):
 
 
 class Undo:
-    """The octets of a compressed file in, what they hold out. Raises ConfigError where
-    the library is not installed."""
+    """The octets of a compressed file in, what they hold out. piece: octets that come
+    out at once, at most; zstd does not heed it. Raises ConfigError where the library is
+    not installed."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, piece: int = PIECE) -> None:
         self.name = kind.name.lower()
         """For people."""
+        self._piece = piece
         self._new, self._error = _library_of(kind)
         self._stream = self._new()
         self._is_between = True
@@ -88,7 +91,7 @@ class Undo:
 
     def _step(self, octets: bytes) -> bytes:
         try:
-            return self._stream.decompress(octets, PIECE)
+            return self._stream.decompress(octets, self._piece)
         except self._error as error:
             raise FormatError(f"{self.name}: {error}") from error
 

@@ -9,15 +9,19 @@ import select
 from collections.abc import Iterator
 from typing import Protocol
 
-from pcap_ffi import Capture, CaptureError, Paused
+from pcap_ffi import Capture, CaptureError, Filter, Paused
 from pcap_zmq.clock import NS_PER_MS, SystemClock
-from pcap_zmq.errors import FormatError, InputError, SavefileError
+from pcap_zmq.errors import FormatError, InputError, NoCaptureError, SavefileError
 from pcap_zmq.formats.compressed import MAGIC_MAX, Undo, kind_of
 
 CHUNK = 1 << 20
 """Octets that are read at once, at most."""
 
+JOIN = 1 << 16
+"""Octets that are put behind what was left over, so that only these are copied."""
+
 _NO_ROOM = memoryview(bytearray())
+_NOTHING = memoryview(b"")
 
 
 class Ended(enum.Enum):
@@ -83,7 +87,10 @@ class CaptureFile:
         self._name = name
         self._clock = SystemClock()
         self._capture = Capture()
-        self._octets = memoryview(b"")
+        self._octets = _NOTHING
+        # So many of them were left over; behind them is the beginning of this piece.
+        self._left = 0
+        self._piece = _NOTHING
         self._undo: Undo | None = None
         self._pieces: Iterator[bytes] = iter(())
         self._is_at_end = False
@@ -99,6 +106,16 @@ class CaptureFile:
             raise AssertionError("asked before anything was read")
         return linktype
 
+    @property
+    def passed_over(self) -> int:
+        """Packets that were not chosen."""
+        return self._capture.passed_over
+
+    def choose(self, chosen: Filter) -> None:
+        """Of packets of this `linktype` only those are read from now on that the filter
+        takes: most of the others' octets are never looked at."""
+        self._capture.choose(chosen, self.linktype)
+
     def read_into(
         self, buffer: memoryview, age_ns: int, enough: int | None = None
     ) -> tuple[int, int, Ended]:
@@ -107,16 +124,16 @@ class CaptureFile:
 
         Waits as long as it takes for the first packet, then at most `age_ns` in all for
         further ones. With so many octets that are `enough` it comes back, as if the
-        buffer were full. Raises SavefileError at octets that are no packet, and InputError;
-        what came before them must have been read by then, so a failing read that has
-        some returns those, and the next one raises.
+        buffer were full. Raises SavefileError at octets that are no packet, and
+        InputError; what came before them must have been read by then, so a failing read
+        that has some returns those, and the next one raises.
         """
         used = count = 0
         until_ns: int | None = None
         while True:
             try:
                 taken, octets, packets, paused = self._read(buffer[used:], count > 0)
-                self._octets = self._octets[taken:]
+                goes_on = self._take(taken)
                 used += octets
                 count += packets
                 if paused is Paused.BROKEN:
@@ -127,9 +144,13 @@ class CaptureFile:
                     if not count:
                         raise self._failed(f"a packet longer than {len(buffer)} octets")
                     return used, count, Ended.FULL
-                if enough is not None and used >= enough:
+                if goes_on:
+                    continue
+                if enough is not None and used >= enough and not self._left:
                     # What is left is less than a packet: it shall keep no more.
                     self._octets = memoryview(bytes(self._octets))
+                    if self._undo is None:
+                        self._pieces = iter(())
                     return used, count, Ended.FULL
                 if count and until_ns is None:
                     until_ns = self._clock.now().mono_ns + age_ns
@@ -144,6 +165,12 @@ class CaptureFile:
                 if not count:
                     raise
                 return used, count, Ended.WAITS
+            except FormatError as error:
+                # Of what the octets came out of: an archive, a compressed one.
+                failure = self._failed(error)
+                if not count:
+                    raise failure from error
+                return used, count, Ended.WAITS
 
     def _begin(self) -> None:
         """Up to the first link type."""
@@ -151,7 +178,7 @@ class CaptureFile:
         while len(beginning) < MAGIC_MAX and (chunk := self._read_chunk(None)):
             beginning += chunk
         if not beginning:
-            raise SavefileError(f"{self._name} is empty: it has no savefile header")
+            raise NoCaptureError(f"{self._name} is empty: it has no savefile header")
         kind = kind_of(beginning)
         self._undo = None if kind is None else Undo(kind)
         self._pieces = self._undone(beginning)
@@ -162,10 +189,10 @@ class CaptureFile:
                 # No room for a packet: only what comes before the first one.
                 taken, _, _, _ = self._capture.read(self._octets, _NO_ROOM)
             except (CaptureError, _TornError) as error:
-                raise SavefileError(
+                raise NoCaptureError(
                     f"{self._name} is no pcap or pcapng savefile: {error}"
                 ) from error
-            self._octets = self._octets[taken:]
+            self._take(taken)
 
     def _read(self, buffer: memoryview, goes_on: bool) -> tuple[int, int, int, Paused]:
         if self._failure is not None:
@@ -180,16 +207,44 @@ class CaptureFile:
         self._failure = SavefileError(f"{self._name}: {why}")
         return self._failure
 
+    def _take(self, octets: int) -> bool:
+        """They were looked at. Whether others are there now."""
+        if self._left and octets >= self._left:
+            self._octets = self._piece[octets - self._left :]
+            self._left, self._piece = 0, _NOTHING
+            return bool(self._octets)
+        self._octets = self._octets[octets:]
+        self._left = max(0, self._left - octets)
+        return False
+
+    def _join(self, piece: bytes) -> None:
+        """It comes behind what is left over."""
+        self._left = len(self._octets)
+        if not self._left:
+            self._octets = memoryview(piece)
+            return
+        self._octets = memoryview(bytes(self._octets) + piece[:JOIN])
+        self._piece = memoryview(piece)
+        if len(piece) <= JOIN:
+            # All of it is there.
+            self._left, self._piece = 0, _NOTHING
+
     def _has_more(self, until_ns: int | None) -> bool:
         """Whether there is more to look at; False at the end, or when it takes longer.
         Raises _TornError where it ends in the middle of something."""
+        if self._left:
+            # What is left over is longer than what was put behind it.
+            rest = self._piece[len(self._octets) - self._left :]
+            self._octets = memoryview(bytes(self._octets) + rest)
+            self._left, self._piece = 0, _NOTHING
+            return True
         while True:
             try:
                 piece = next((piece for piece in self._pieces if piece), None)
             except FormatError as error:
                 raise _TornError(str(error)) from error
             if piece is not None:
-                self._octets = memoryview(bytes(self._octets) + piece)
+                self._join(piece)
                 return True
             if self._is_at_end:
                 self._check_end()

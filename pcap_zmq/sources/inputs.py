@@ -5,46 +5,32 @@ end, whatever it is compressed by.
 """
 
 import glob
-import io
 import os
 import sys
-import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from pcap_zmq.errors import (
     ConfigError,
     FormatError,
     InputError,
     InputPermissionError,
-    SavefileError,
 )
 from pcap_zmq.formats.compressed import MAGIC_MAX, Undo, kind_of
+from pcap_zmq.sources.archive import BEGINNING, CHUNK, Archived, archived, is_archive
 from pcap_zmq.sources.capture_file import Octets
 
-CHUNK = 1 << 20
-"""Octets that are read at once."""
-
-LONG_HEADER_MAX = 1 << 20
-"""Octets of one that holds long names (pax, GNU)."""
-
 STDIN = Path("-")
-
-_LONG_HEADERS = frozenset(
-    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
-    | {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
-)
-_TAR_MAGIC_AT = 257
-_TAR_MAGIC = b"ustar"
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """One capture file, or one in an archive, while it is there to be read. octets: as
-    they lie there, compressed or not. name: of an archive's member ARCHIVE:MEMBER."""
+    they lie there, compressed or not. name: of an archive's member ARCHIVE:MEMBER.
+    archived: what the archive says of it."""
 
     name: str
     source: str
@@ -52,6 +38,7 @@ class Member:
     source_mtime_ns: int
     file_size: int
     octets: Octets
+    archived: Archived | None = None
 
 
 @dataclass(slots=True)
@@ -119,13 +106,15 @@ def size_of(path: Path) -> int:
 
 
 @contextmanager
-def members(path: Path, passed: Passed | None = None) -> Iterator[Iterator[Member]]:
+def members(
+    path: Path, passed: Passed | None = None, *, links: bool = False
+) -> Iterator[Iterator[Member]]:
     """The file, or what is in it where it is an archive (tar, compressed or not), each
-    until the next is asked for. passed: counts what is read. Raises InputError and
-    InputPermissionError."""
+    until the next is asked for. passed: counts what is read. links: whether those in
+    archives, too. Raises InputError and InputPermissionError."""
     try:
         with _open(path) as file:
-            yield _members_of(path, file, passed or Passed())
+            yield _members_of(path, file, passed or Passed(), links=links)
     except OSError as error:
         raise explained(path, error) from error
 
@@ -136,7 +125,9 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb", buffering=0)
 
 
-def _members_of(path: Path, file: BinaryIO, passed: Passed) -> Iterator[Member]:
+def _members_of(
+    path: Path, file: BinaryIO, passed: Passed, *, links: bool
+) -> Iterator[Member]:
     status = os.fstat(file.fileno())
     begun = _Begun(_Counted(file, passed))
     kind = kind_of(begun.peek(MAGIC_MAX))
@@ -144,59 +135,30 @@ def _members_of(path: Path, file: BinaryIO, passed: Passed) -> Iterator[Member]:
     if kind is not None:
         undone = _Begun(Undone(begun, Undo(kind)))
         try:
-            is_archive = _is_archive(undone)
+            is_tar = is_archive(undone.peek(BEGINNING))
         except FormatError:
-            is_archive = False
-        if not is_archive and not file.seekable():
+            is_tar = False
+        if not is_tar and not file.seekable():
             # What was read of a pipe is gone: as it is when that is undone.
             begun = undone
-        elif not is_archive:
+        elif not is_tar:
             # From its beginning again, as it lies there.
             passed.octets -= os.lseek(file.fileno(), 0, os.SEEK_CUR)
             os.lseek(file.fileno(), 0, os.SEEK_SET)
             begun = _Begun(_Counted(file, passed))
         inside = undone
     else:
-        is_archive = _is_archive(begun)
+        is_tar = is_archive(begun.peek(BEGINNING))
     name = "standard input" if path == STDIN else str(path)
     source = name, status.st_size, status.st_mtime_ns
-    if is_archive:
-        yield from _archived(source, inside)
+    if is_tar:
+        for member in archived(name, inside):
+            if links or not member.link_to:
+                yield Member(
+                    f"{name}:{member.name}", *source, member.size, member, member
+                )
     else:
         yield Member(name, *source, status.st_size, begun)
-
-
-def _is_archive(octets: "_Begun") -> bool:
-    beginning = octets.peek(_TAR_MAGIC_AT + len(_TAR_MAGIC))
-    return beginning[_TAR_MAGIC_AT:] == _TAR_MAGIC
-
-
-def _archived(source: tuple[str, int, int], octets: Octets) -> Iterator[Member]:
-    try:
-        with tarfile.open(
-            fileobj=_Reader(octets), mode="r|", tarinfo=_Header
-        ) as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is not None:
-                    name = f"{source[0]}:{member.name}"
-                    yield Member(name, *source, member.size, content)
-    except (tarfile.TarError, FormatError, EOFError, ValueError) as error:
-        raise SavefileError(f"{source[0]}: the archive breaks: {error}") from error
-
-
-class _Header(tarfile.TarInfo):
-    """Refuses those that are longer than names are: tarfile reads them whole; and half
-    ones, which it takes for the end."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        if 0 < len(buf) < tarfile.BLOCKSIZE:
-            raise ValueError("it ends in the middle of a header")
-        header = super().frombuf(buf, encoding, errors)
-        if header.type in _LONG_HEADERS and header.size > LONG_HEADER_MAX:
-            raise ValueError(f"a header of {header.size} octets")
-        return header
 
 
 class Undone:
@@ -255,26 +217,3 @@ class _Begun:
             given, self._beginning = self._beginning[:size], self._beginning[size:]
             return given
         return self._octets.read(size)
-
-
-class _Reader(io.RawIOBase):
-    """A stream as tarfile wants one: as many octets as it asks for, until the end."""
-
-    def __init__(self, octets: Octets) -> None:
-        self._octets = octets
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        parts, wanted = [], size
-        while wanted:
-            if not self._rest:
-                self._rest = self._octets.read(CHUNK)
-                if not self._rest:
-                    break
-            part, self._rest = self._rest[:wanted], self._rest[wanted:]
-            parts.append(part)
-            wanted -= len(part)
-        return b"".join(parts)

@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 from pcap_ffi import CAPLEN_MAX, RECORD_HEADER, new_buffer
 from pcap_zmq.errors import PcapZmqError
-from pcap_zmq.formats.file_part import FilePart, FileTally
 from pcap_zmq.packet import Batch
 from pcap_zmq.sources.capture_file import CaptureFile, Ended
 from pcap_zmq.sources.inputs import Member, Passed, find, members, size_of
@@ -42,29 +41,21 @@ def batches(
 
 
 def packets_of(
-    member: Member, batch_bytes: int = BATCH_BYTES, tally: FileTally | None = None
+    member: Member, batch_bytes: int = BATCH_BYTES
 ) -> Generator[Batch, None, None]:
-    """The same of a file as `inputs` gives it. tally: counts them; each batch then has
-    a receipt that counts what becomes of them."""
-    for batch in batches(CaptureFile(member.octets, member.name), batch_bytes):
-        if tally is None:
-            yield batch
-            continue
-        receipt = FilePart(tally, batch.count)
-        tally.read += batch.count
-        yield Batch(batch.linktype, batch.records, batch.count, receipt)
+    """The same of a file as `inputs` gives it."""
+    yield from batches(CaptureFile(member.octets, member.name), batch_bytes)
 
 
 def packets_of_all(
     paths: Sequence[str | Path],
     trouble: Trouble,
     batch_bytes: int = BATCH_BYTES,
-    begun: Callable[[Member], FileTally | None] = lambda member: None,
     passed: Passed | None = None,
 ) -> Generator[Batch, None, None]:
-    """Of all files that the paths name, in order, those in archives too. begun: is told
-    of each file before its first packet. passed: how far it is. Raises InputError for a path that names
-    nothing; a file that breaks or cannot be read is `trouble`, and the rest goes on."""
+    """Of all files that the paths name, in order, those in archives too. passed: how
+    far it is. Raises InputError for a path that names nothing; a file that breaks or
+    cannot be read is `trouble`, and the rest goes on."""
     passed = Passed() if passed is None else passed
     found = find([str(path) for path in paths])
     passed.total += sum(map(size_of, found))
@@ -73,7 +64,7 @@ def packets_of_all(
             with members(path, passed) as inside:
                 for member in inside:
                     try:
-                        yield from packets_of(member, batch_bytes, begun(member))
+                        yield from packets_of(member, batch_bytes)
                     except PcapZmqError as error:
                         trouble(member.name, error)
         except PcapZmqError as error:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pcap_ffi import count_records
 from pcap_zmq.counters import SenderCounters
-from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.poll import Poller
 from pcap_zmq.sources.savefile import SavefileSource
@@ -29,7 +28,7 @@ class Outcome:
     """What a source gave, and how it ended."""
 
     batches: list[Batch] = field(default_factory=list)
-    failure: PcapZmqError | None = None
+    failure: BaseException | None = None
 
     @property
     def records(self) -> bytes:

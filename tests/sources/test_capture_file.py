@@ -1,6 +1,7 @@
 """Savefiles of every kind come out as packet records, and what is none says so."""
 
 import contextlib
+import itertools
 import os
 import struct
 import subprocess
@@ -13,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcap_ffi import count_records, new_buffer
-from pcap_zmq.errors import InputError, SavefileError
+from pcap_ffi import Filter, compile_filter, count_records, new_buffer
+from pcap_zmq.errors import FormatError, InputError, SavefileError
 from pcap_zmq.sources.capture_file import CaptureFile, Descriptor, Ended
 from tests.pcap_ffi.savefiles import NS_PER_S, RECORDS, Record, packed, pcap, pcapng
 from tests.support.properties import thorough
@@ -404,3 +405,80 @@ def test_any_octets_after_a_header_are_packets_until_they_are_none(
             assert len(read_all(CaptureFile(Descriptor(fd, "it"), "it"))) <= len(octets)
     finally:
         os.close(fd)
+
+
+class Sips:
+    """Octets that come in pieces of these lengths, over and over."""
+
+    def __init__(self, octets: bytes, lengths: list[int]) -> None:
+        self._octets = octets
+        self._lengths = itertools.cycle(lengths)
+
+    def read(self, size: int, /) -> bytes:
+        length = min(size, next(self._lengths))
+        given, self._octets = self._octets[:length], self._octets[length:]
+        return given
+
+
+class TestPieces:
+    @thorough
+    @given(
+        st.one_of(
+            st.tuples(
+                st.lists(st.sampled_from([0, 60, 1500]), max_size=12),
+                st.lists(st.integers(1, 5_000), min_size=1, max_size=8),
+            ),
+            st.tuples(
+                st.lists(st.sampled_from([0, 1500, 70_000, 200_000]), max_size=8),
+                st.lists(st.integers(5_000, 400_000), min_size=1, max_size=8),
+            ),
+        )
+    )
+    def test_of_any_length_hold_the_same_packets(
+        self, caplens_and_lengths: tuple[list[int], list[int]]
+    ) -> None:
+        caplens, lengths = caplens_and_lengths
+        records = [
+            Record(at, at, octets, bytes([at]) * octets)
+            for at, octets in enumerate(caplens)
+        ]
+        for octets in (pcap(records), pcapng(records)):
+            file = CaptureFile(Sips(octets, lengths), "it")
+            assert read_all(file) == packed(records)
+
+    def test_that_break_give_what_came_before(self) -> None:
+        class Breaking(Sips):
+            def read(self, size: int, /) -> bytes:
+                if not (given := super().read(size)):
+                    raise FormatError("what they came out of breaks")
+                return given
+
+        file = CaptureFile(Breaking(pcap(RECORDS)[:-10], [100_000]), "it")
+        buffer = new_buffer(ROOMY)
+        used, count, _ = file.read_into(buffer, AGE_NS)
+        assert (bytes(buffer[:used]), count) == (packed(RECORDS[:-1]), 3)
+        for _ in range(2):
+            with pytest.raises(SavefileError, match="it: what they came out of"):
+                file.read_into(buffer, AGE_NS)
+
+
+class TestChosen:
+    @pytest.mark.parametrize("form", [pcap, pcapng])
+    def test_are_only_those_that_the_filter_takes_and_the_rest_counts(
+        self, form: Callable[[list[Record]], bytes]
+    ) -> None:
+        records = [
+            Record(at, 0, 40 + at % 3, b"\x45" * (40 + at % 3)) for at in range(1, 100)
+        ]
+        file = CaptureFile(Sips(form(records), [1000]), "it")
+        file.choose(Filter(compile_filter("len = 41", file.linktype)))
+        chosen = [record for record in records if record.origlen == 41]
+        assert read_all(file) == packed(chosen)
+        assert file.passed_over == len(records) - len(chosen)
+        assert file.linktype == 101
+
+    def test_may_be_none(self) -> None:
+        file = CaptureFile(Sips(pcapng(RECORDS), [1000]), "it")
+        file.choose(Filter(compile_filter("len > 60000", file.linktype)))
+        assert read_all(file) == b""
+        assert (file.passed_over, file.linktype) == (len(RECORDS), 101)

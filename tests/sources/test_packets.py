@@ -9,9 +9,8 @@ from typing import Literal
 import pytest
 
 from pcap_zmq.errors import InputError, PcapZmqError
-from pcap_zmq.formats.file_part import FilePart, FileTally
 from pcap_zmq.packet import Batch
-from pcap_zmq.sources.inputs import Member, Passed
+from pcap_zmq.sources.inputs import Passed
 from pcap_zmq.sources.packets import packets_of_all
 from tests.pcap_ffi.savefiles import Record, pcap, pcapng
 
@@ -115,23 +114,3 @@ class TestAllFiles:
         list(packets_of_all([first, second], no_trouble, passed=passed))
         size = first.stat().st_size + second.stat().st_size
         assert (passed.octets, passed.total) == (size, size)
-
-    def test_have_receipts_that_say_whose_packets_they_are(
-        self, first: Path, second: Path
-    ) -> None:
-        tallies: list[FileTally] = []
-
-        def begun(member: Member) -> FileTally:
-            tallies.append(FileTally(member.name))
-            return tallies[-1]
-
-        batches = list(packets_of_all([first, second], no_trouble, begun=begun))
-        assert [tally.read for tally in tallies] == [4, 3]
-        receipt = batches[0].receipt
-        assert isinstance(receipt, FilePart)
-        receipt.count_written(4)
-        # A reader died with one of them unread, and the next one got it.
-        receipt.count_written(-1)
-        assert tallies[0].written == 3
-        receipt.settle()
-        assert (tallies[0].is_settled, tallies[0].written) == (True, 4)

@@ -1,0 +1,182 @@
+"""Reads the members of a tar archive in one pass, from its beginning to its end.
+
+Specification: tar(5); what Python's tarfile takes: ustar, pax, GNU.
+"""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Self
+
+from pcap_zmq.errors import FormatError, SavefileError
+from pcap_zmq.sources.capture_file import Octets
+
+CHUNK = 1 << 20
+"""Octets that are read at once."""
+
+TAR_CHUNK = 1 << 18
+"""Octets that go through tarfile at once."""
+
+LONG_HEADER_MAX = 1 << 20
+"""Octets of one that holds long names (pax, GNU)."""
+
+TIME_MAX_S = 1 << 34
+
+_LONG_HEADERS = frozenset(
+    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+    | {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+)
+_MAGIC_AT = 257
+_MAGIC = b"ustar"
+
+BEGINNING = _MAGIC_AT + len(_MAGIC)
+"""Octets that tell an archive from what is none."""
+
+
+def is_archive(beginning: bytes) -> bool:
+    """Of a file's first octets, `BEGINNING` of them."""
+    return beginning[_MAGIC_AT:] == _MAGIC
+
+
+@dataclass(slots=True)
+class Archived:
+    """A member, while it is there to be read. Or a link, without octets: link_to says
+    where to; of a hard link that is a member before it."""
+
+    name: str
+    size: int
+    modified_s: float
+    link_to: str
+    is_hard_link: bool
+    _octets: Octets
+
+    def read(self, size: int, /) -> bytes:
+        """Up to so many octets; b"": the end. Where the archive ends before that, up to
+        there; then raises SavefileError."""
+        return b"" if self.link_to else self._octets.read(size)
+
+
+def archived(name: str, octets: Octets) -> Iterator[Archived]:
+    """Its files and links, each until the next is asked for. name: of the archive, for
+    people. Raises SavefileError where it breaks."""
+    reader = _Reader(octets)
+    try:
+        with tarfile.open(
+            fileobj=reader, mode="r|", tarinfo=_Header, bufsize=TAR_CHUNK
+        ) as archive:
+            while (member := archive.next()) is not None:
+                # It remembers all of them, and there may be millions.
+                archive.members.clear()  # type: ignore[attr-defined]  # undocumented
+                is_link = member.issym() or member.islnk()
+                if is_link or member.isfile():
+                    yield Archived(
+                        member.name,
+                        member.size,
+                        _time(member.mtime),
+                        member.linkname if is_link else "",
+                        member.islnk(),
+                        _Content(name, archive, member, reader),
+                    )
+        if reader.failure is not None:
+            raise reader.failure
+    except (tarfile.TarError, FormatError, EOFError, ValueError) as error:
+        raise _broken(name, reader.failure or error) from error
+
+
+def _time(mtime: float) -> float:
+    """The epoch instead of what no file system can keep; pax may say nan."""
+    return float(mtime) if 0 <= mtime < TIME_MAX_S else 0.0
+
+
+def _broken(archive: str, error: object) -> SavefileError:
+    return SavefileError(f"{archive}: the archive breaks: {error}")
+
+
+class _Content:
+    """A member's octets."""
+
+    def __init__(
+        self,
+        name: str,
+        archive: tarfile.TarFile,
+        member: tarfile.TarInfo,
+        reader: "_Reader",
+    ) -> None:
+        self._name = name
+        self._archive = archive
+        self._member = member
+        self._reader = reader
+        self._at = 0
+        self._file: IO[bytes] | None = None
+
+    def read(self, size: int, /) -> bytes:
+        member, stream = self._member, self._archive.fileobj
+        left = member.size - self._at
+        if not left or stream is None:
+            return b""
+        try:
+            if member.issparse():
+                return self._sparse(size)
+            # Not by extractfile: what it has read when it breaks is lost.
+            stream.seek(member.offset_data + self._at)
+            octets: bytes = stream.read(min(size, left))
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise self._broken(error) from error
+        self._at += len(octets)
+        if not octets:
+            raise self._broken("it ends in the middle of a member")
+        return octets
+
+    def _sparse(self, size: int) -> bytes:
+        """Of one that was stored without its holes."""
+        if self._file is None:
+            self._file = self._archive.extractfile(self._member)
+        return self._file.read(size) if self._file is not None else b""
+
+    def _broken(self, error: object) -> SavefileError:
+        return _broken(self._name, self._reader.failure or error)
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses those that are longer than names are: tarfile reads them whole; and half
+    ones, which it takes for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if 0 < len(buf) < tarfile.BLOCKSIZE:
+            raise ValueError("it ends in the middle of a header")
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _LONG_HEADERS and header.size > LONG_HEADER_MAX:
+            raise ValueError(f"a header of {header.size} octets")
+        return header
+
+
+class _Reader(io.RawIOBase):
+    """A stream as tarfile wants one: as many octets as it asks for, until the end, or
+    until it breaks: what came before shall not be lost."""
+
+    def __init__(self, octets: Octets) -> None:
+        self.failure: FormatError | None = None
+        self._octets = octets
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        parts, wanted = [], size
+        while wanted and (self._rest or self._has_more()):
+            parts.append(self._rest[:wanted])
+            self._rest = self._rest[wanted:]
+            wanted -= len(parts[-1])
+        return b"".join(parts)
+
+    def _has_more(self) -> bool:
+        if self.failure is None:
+            try:
+                self._rest = memoryview(self._octets.read(CHUNK))
+                return bool(self._rest)
+            except FormatError as error:
+                self.failure = error
+        return False
