@@ -7,7 +7,7 @@ from pcap_zmq.clock import NS_PER_S, SystemClock
 from pcap_zmq.formats.linktype import RAW
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.poll import Poller
-from pcap_zmq.sinks.branch import Output
+from pcap_zmq.ports import Sink
 from testbed.waiting import wait_until
 from tests.pipes import packets
 
@@ -39,7 +39,7 @@ def batch_of(numbers: range, size: int = 200, receipt: Any = None) -> Batch:
 class Turning:
     """A sink and the time; what has arrived is kept."""
 
-    def __init__(self, sink: Output) -> None:
+    def __init__(self, sink: Sink[Batch]) -> None:
         self.sink = sink
         self.arrived: list[Any] = []
         self._clock = SystemClock()
