@@ -17,6 +17,11 @@ from pcap_ffi import begun_records, count_records, record_end, whole_records
 from pcap_zmq.formats import savefile
 from pcap_zmq.packet import Batch, Instant, Octets
 
+WRITE_MAX = 1 << 18
+"""Octets that are to be written to a file at once. Where file systems have large folios
+(ext4 since Linux 6.16), the kernel looks for so much memory in one piece: for 1 MiB of
+it that has taken five times as long as for all there is to write."""
+
 
 class FileFormat(Protocol):
     """What an output's octets are made of."""

@@ -1,11 +1,13 @@
 """Compressed files as we write them: frames back to back, each to be read by itself.
 
-Specification: RFC 8878 (zstd), RFC 1952 (gzip, which calls them members). Both say that
-what such frames hold belongs together, so every reader takes them for one file; and
-wherever one ends, the file may end.
+Specification: RFC 8878 (zstd), RFC 1952 (gzip, which calls them members), the .xz file
+format 1.2.1 (streams), the LZ4 frame format 1.6.4. All say that what such frames hold
+belongs together, so every reader takes them for one file; and wherever one ends, the
+file may end.
 """
 
 import functools
+import lzma
 from collections.abc import Iterable
 
 from isal import isal_zlib
@@ -13,34 +15,45 @@ from isal import isal_zlib
 from pcap_zmq.formats.codec import Compress, library
 
 ENDINGS = {"zstd": ".zst", "gzip": ".gz"}
-"""What files end in that were compressed so."""
+"""What files end in that were compressed so, and that `whole_frames` can mend."""
+
+ALL_ENDINGS = ENDINGS | {"xz": ".xz", "lz4": ".lz4"}
+"""With those that are only there when they are whole."""
 
 FRAME_MAX = 64 << 20
 """More octets than we ever put into a frame, on either side."""
 
 _FILE_ZSTD_LEVEL = 3
 _FILE_ZLIB_LEVEL = 2
+_FILE_XZ_PRESET = 1
+"""Higher ones find little more in a frame, and take much longer."""
 _GZIP = 31
 """zlib's window bits for a gzip member."""
 
 
 def frame_compressor(name: str) -> Compress:
-    """A function that makes a frame of a file that ends in `ENDINGS[name]`; for one
+    """A function that makes a frame of a file that ends in `ALL_ENDINGS[name]`; for one
     thread. Raises ConfigError where the library is not installed."""
     if name == "gzip":
         return functools.partial(
             isal_zlib.compress, level=_FILE_ZLIB_LEVEL, wbits=_GZIP
         )
+    if name == "xz":
+        return functools.partial(lzma.compress, preset=_FILE_XZ_PRESET)
+    compress: Compress
+    if name == "lz4":
+        compress = library("lz4.frame", "lz4").compress
+        return compress
     zstandard = library("zstandard", "zstd")
-    compress: Compress = zstandard.ZstdCompressor(
+    compress = zstandard.ZstdCompressor(
         level=_FILE_ZSTD_LEVEL, write_checksum=True
     ).compress
     return compress
 
 
 def whole_frames(name: str, chunks: Iterable[bytes]) -> int:
-    """How many octets at the beginning of such a file are whole frames, whatever comes
-    after them."""
+    """How many octets at the beginning of a file of one of `ENDINGS` are whole frames,
+    whatever comes after them."""
     length_of = _gzip_frame_length if name == "gzip" else _zstd_frame_length
     pending, passed = b"", 0
     for chunk in chunks:

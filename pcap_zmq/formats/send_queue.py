@@ -109,6 +109,10 @@ class Held:
         return self.batch.count + self.lost
 
 
+FAR = 1 << 40
+"""Batches that an earlier run may have sent, for all we know."""
+
+
 class SendQueue:
     """At most `queue_bytes` in memory, or one batch; the rest in the spool, if any."""
 
@@ -185,6 +189,12 @@ class SendQueue:
     @property
     def _has_unread(self) -> bool:
         return self._spool is not None and self._spool.has_unread
+
+    def begin_at(self, first: int) -> None:
+        """An earlier run has had an acknowledgement of all batches before this number,
+        and may have sent some from there on: these come again. Before any offer."""
+        self.last = first - 1
+        self.sent = self.last + FAR
 
     def offer(self, batch: EncodedBatch) -> bool:
         """Takes the batch; False where neither memory nor disk has room for it."""

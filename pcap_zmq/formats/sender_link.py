@@ -128,6 +128,13 @@ class SenderLink:
         if self._linktype is None:
             self._linktype = linktype
 
+    def go_on(self, stream: StreamId, first: int) -> None:
+        """With the stream of an earlier run, at the batch of this number: the receiver
+        passes over what it has. Before the first batch, without a link type."""
+        self._stream = stream
+        self._queue.begin_at(first)
+        self._next_to_send = first
+
     # What happened, told by the edge.
 
     def connected(self, now_ns: int) -> None:

@@ -637,3 +637,37 @@ def test_a_window_is_exceeded_by_less_than_a_batch(
     sent = [m for m in case.says() if m.type is MessageType.BATCH]
     costs = [wire.cost_of(len(message.payload)) for message in sent]
     assert sum(costs[:-1]) < max(window, 1)
+
+
+# What an earlier run had sent.
+
+
+def test_a_stream_goes_on_where_an_earlier_run_was(case: Case) -> None:
+    """Of what comes again the receiver had some, and says so."""
+    case.link.go_on(OTHER, 7)
+    for _ in range(4):
+        case.offer()
+    case.link.connected(case.now_ns)
+    (hello,) = case.says()
+    assert (hello.type, hello.stream, hello.sequence) == (MessageType.HELLO, OTHER, 7)
+    # 7 is written, 8 is under way there.
+    case.hears(ReplyType.WELCOME, 7, 9, stream=OTHER)
+    assert case.counters.acknowledged == 1
+    assert case.sequences() == [9, 10]
+    case.hears(ReplyType.ACK, 10, 11, stream=OTHER)
+    assert (case.counters.acknowledged, case.link.held_packets) == (4, 0)
+
+
+def test_what_the_receiver_has_and_is_still_to_come_is_acknowledged_when_it_does(
+    case: Case,
+) -> None:
+    case.link.go_on(OTHER, 7)
+    case.link.connected(case.now_ns)
+    case.says()
+    case.hears(ReplyType.WELCOME, 9, 10, stream=OTHER)
+    case.offer()
+    assert case.sequences() == [7]
+    case.hears(ReplyType.ACK, 9, 10, stream=OTHER)
+    assert (case.counters.acknowledged, case.link.held_packets) == (1, 0)
+    case.offer()
+    assert case.sequences() == [8]
