@@ -17,6 +17,10 @@ __all__ = [
 ]
 
 
+_FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)")
+"""Of a second."""
+
+
 class SystemClock:
     """The machine's clocks."""
 
@@ -59,8 +63,11 @@ def utc_ns(text: str) -> int:
             return int(Decimal(text[1:]) * NS_PER_S)
         except (InvalidOperation, OverflowError) as error:
             raise ValueError(f"{text!r} is no moment") from error
-    moment = datetime.fromisoformat(text)
+    # Its own fractions end at microseconds.
+    fraction = _FRACTION.search(text)
+    moment = datetime.fromisoformat(_FRACTION.sub("", text))
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     since = moment - datetime.fromtimestamp(0, UTC)
-    return (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * 1_000
+    seconds = since.days * 86_400 + since.seconds
+    return seconds * NS_PER_S + (int(fraction[1].ljust(9, "0")) if fraction else 0)

@@ -10,7 +10,7 @@ for where it should be, so that a sum that does not fit tells of a loss.
 import enum
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 
 class Reason(enum.Enum):
@@ -32,6 +32,8 @@ class Reason(enum.Enum):
     """Too much or too long waited for an output that lets nobody wait."""
     OUTPUT_FAILED = "output_failed"
     """For an output that takes no more for good."""
+    TOO_LONG = "too_long"
+    """For the interface that it was to go onto."""
 
     # The enumeration's own is Python code, run for each counter that is looked up.
     __hash__ = object.__hash__
@@ -133,13 +135,24 @@ class Owner(Protocol):
         """Likewise."""
 
 
-@runtime_checkable
-class Follower(Protocol):
+class Follower:
     """An owner that wants to know of a batch what of it is out before all of it is:
-    should the process be killed then, that much was written."""
+    should the process be killed then, that much was written. A class to inherit from,
+    since sinks ask of each receipt whether it is one."""
 
-    def note_begun(self, packets: int) -> None:
-        """So many of its packets are in the output, and in no count yet."""
+    __slots__ = ()
+
+    def give(
+        self, pipe: int, octets: bytes | bytearray | memoryview, at: int
+    ) -> int | None:
+        """Writes what became of the batch from `at` on to a pipe, as write(2) does, and
+        knows how many octets went, whatever happens; None: has not. Raises OSError."""
+        raise NotImplementedError
+
+    def note_begun(self, packets: int, octets: int) -> None:
+        """So many of its packets, or so many octets of what became of it, are in the
+        output, and in no count yet."""
+        raise NotImplementedError
 
 
 class OutputEvent(enum.Enum):

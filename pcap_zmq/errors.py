@@ -29,6 +29,10 @@ class SavefileError(FormatError):
     """A file or stream that is no savefile, or ends in the middle of a packet."""
 
 
+class NoCaptureError(SavefileError):
+    """A file that holds something else, or nothing: in folders there may be such."""
+
+
 class SpoolFormatError(FormatError):
     """Octets in a spool that docs/spool.md does not explain."""
 
@@ -83,6 +87,10 @@ class InputPermissionError(InputError, PermissionError):
 
 class BrokenFilesError(EdgeError):
     """Some files broke; what came before that, and the other files, went out."""
+
+
+class NotFoundError(PcapZmqError):
+    """Everything was looked through, and what was looked for is not there."""
 
 
 class PrivilegeError(EdgeError, PermissionError):

@@ -9,6 +9,7 @@ from pcap_zmq.units import NS_PER_MS, NS_PER_S
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
+MILLION = 1_000_000
 
 
 class Bounds(NamedTuple):
@@ -57,12 +58,30 @@ REORDER_NS = Bounds(NS_PER_MS, 0, 10 * NS_PER_S, zero=True)
 REORDER_SHARE = 2
 """One part in so many of the receive queue is for packets that wait for others."""
 WORKERS = Bounds(1, 4, 1024)
+FILTERS_MAX = 4096
+"""That run together."""
+DECAP_DEPTH = Bounds(1, 16, 16)
+DEDUP_NS = Bounds(NS_PER_MS, 10 * NS_PER_MS, 3600 * NS_PER_S)
+FLOW_IDLE_NS = Bounds(NS_PER_S, 600 * NS_PER_S, 24 * 3600 * NS_PER_S)
 MAX_CONNECTIONS = Bounds(16, 4096, 1 << 20)
 LINGER_NS = Bounds(0, 2 * NS_PER_S, 3600 * NS_PER_S)
 ANSWER_NS = Bounds(100 * NS_PER_MS, 5 * NS_PER_S, 60 * NS_PER_S)
 WATCH_NS = Bounds(100 * NS_PER_MS, NS_PER_S, 3600 * NS_PER_S)
 FAILOVER_NS = Bounds(100 * NS_PER_MS, 5 * NS_PER_S, 3600 * NS_PER_S, zero=True)
+AUTH_TIMEOUT_NS = Bounds(100 * NS_PER_MS, 0, 31 * 24 * 3600 * NS_PER_S, zero=True)
+LEASE_NS = Bounds(NS_PER_S, 10 * NS_PER_S, 3600 * NS_PER_S)
 REPORT_NS = Bounds(NS_PER_S, 60 * NS_PER_S, 24 * 3600 * NS_PER_S, zero=True)
+
+SPEED_MILLIONTHS = Bounds(1, MILLION, 1_000_000 * MILLION)
+FIT_NS = Bounds(NS_PER_MS, 600 * NS_PER_S, 366 * 24 * 3600 * NS_PER_S)
+PPS_THOUSANDTHS = Bounds(1, 1_000_000, 1_000_000_000_000)
+BITS_PER_S = Bounds(1_000, 100 * MILLION, 1_000_000 * MILLION)
+LOOPS = Bounds(1, 1, 1 << 31, zero=True)
+BUSY_WAIT_NS = Bounds(0, NS_PER_MS // 10, NS_PER_MS)
+"""Of each packet's wait, on an interface: more than the kernel's timers are late."""
+MTU = Bounds(68, 1500, 262_144)
+TIMESTAMPS = ("kept", "now")
+ORDERS = ("kept", "sorted", "skipped")
 
 PCAP_OVER_IP_PORT = 57_012
 """By convention."""

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pcap_zmq.clock import NS_PER_MS
-from pcap_zmq.counters import OutputCounts, Reason
+from pcap_zmq.counters import Follower, OutputCounts, Reason
 from pcap_zmq.formats.file_format import FileFormat
 from pcap_zmq.packet import Batch, Instant, Octets
 from pcap_zmq.poll import BROKEN, WRITABLE, Watch
@@ -110,6 +110,7 @@ class PipeSink(ABC):
         # where to this reader.
         self._offered: Octets = b""
         self._offered_section: object = None
+        self._offered_receipt: Any = None
         self._offered_at = self._offered_base = 0
         self._due_ns: int | None = 0
         self._sip_ns = SIP_NS
@@ -172,9 +173,11 @@ class PipeSink(ABC):
         if not self._offered:
             self._offered = self._format.encode(item, now)
             self._offered_section = self._format.section
+            self._offered_receipt = item.receipt
         octets = self._offered
-        self._offered_at = self._write(octets, self._offered_at, now)
+        self._offered_at = self._write(octets, self._offered_at, now, item.receipt)
         if self._offered_at < len(octets):
+            self._note_begun(item.receipt, octets, self._offered_at)
             return False
         unread = memoryview(octets)[self._offered_base :]
         self._remember(unread, item.receipt, self._offered_section)
@@ -304,6 +307,7 @@ class PipeSink(ABC):
             at = 0 if place else read - (self._given - self._again_at)
             octets = memoryview(waiting.octets)[self._first_unread(left, waiting, at) :]
             count = self._format.count(octets)
+            self._note_begun(waiting.receipt, waiting.octets, 0)
             if count < waiting.count:
                 self._count_again(waiting, waiting.count - count)
             if count or (octets and not self._is_finishing):
@@ -316,6 +320,7 @@ class PipeSink(ABC):
                 self._offered, max(self._offered_base, at), is_declared=is_declared
             )
             self._offered_at = self._offered_base
+            self._note_begun(self._offered_receipt, self._offered, self._offered_at)
         self._again = left
         self._again_at = 0
         self._recent.clear()
@@ -336,11 +341,18 @@ class PipeSink(ABC):
 
     # Into the pipe.
 
-    def _write(self, octets: Octets, at: int, now: Instant) -> int:
-        """Gives as much as the pipe takes; returns how far it came."""
+    def _write(
+        self, octets: Octets, at: int, now: Instant, receipt: object = None
+    ) -> int:
+        """Gives as much as the pipe takes; returns how far it came. receipt: of the
+        batch that these are, for who wants to know to the octet."""
         rest = memoryview(octets)[at:]
+        written = None
         try:
-            written = os.write(self._fd, rest)
+            if isinstance(receipt, Follower):
+                written = receipt.give(self._fd, octets, at)
+            if written is None:
+                written = os.write(self._fd, rest)
         except BlockingIOError:
             self._is_full = True
             return at
@@ -359,6 +371,7 @@ class PipeSink(ABC):
             head = self._again[0]
             self._again_at = self._write(head.octets, self._again_at, now)
             if self._again_at < len(head.octets):
+                self._note_begun(head.receipt, head.octets, self._again_at)
                 return
             self._again.popleft()
             self._again_at = 0
@@ -368,6 +381,12 @@ class PipeSink(ABC):
     def _count_again(self, left: _Left, packets: int) -> None:
         self._counters.count_replayed(packets)
         self._counters.count_written(left.receipt, packets)
+
+    def _note_begun(self, receipt: object, octets: Octets, at: int) -> None:
+        """Of the octets of a batch the pipe has so many."""
+        if isinstance(receipt, Follower):
+            whole = self._format.whole(octets, at)
+            receipt.note_begun(self._format.count(memoryview(octets)[:whole]), at)
 
     def _remember(self, octets: memoryview, receipt: object, section: object) -> None:
         """What was given whole is kept as long as it may be unread in the pipe."""

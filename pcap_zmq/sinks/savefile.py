@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pcap_zmq.clock import NS_PER_S
-from pcap_zmq.counters import OutputCounts
+from pcap_zmq.counters import Follower, OutputCounts
 from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
-from pcap_zmq.formats.file_format import FileFormat
+from pcap_zmq.formats.file_format import WRITE_MAX, FileFormat
 from pcap_zmq.packet import Batch, Instant, Octets
 from pcap_zmq.poll import BROKEN, WRITABLE, Watch
 
@@ -120,8 +120,12 @@ class SavefileSink:
         if self._is_file and not self._offered_at:
             self._offered_start = os.lseek(self._fd, 0, os.SEEK_CUR)
         octets = self._offered = self._offered or self._format.encode(item, now)
-        self._offered_at = self._write(octets, self._offered_at, now)
+        self._offered_at = self._write(octets, self._offered_at, now, item.receipt)
         if self._offered_at < len(octets):
+            if isinstance(item.receipt, Follower):
+                whole = self._format.whole(octets, self._offered_at)
+                begun = self._format.count(memoryview(octets)[:whole])
+                item.receipt.note_begun(begun, self._offered_at)
             return False
         self._offered, self._offered_at = b"", 0
         self._counters.count_written(item.receipt, item.count)
@@ -184,11 +188,20 @@ class SavefileSink:
         if item.receipt is not None:
             self._arrived.append(item.receipt)
 
-    def _write(self, octets: Octets, at: int, now: Instant) -> int:
-        """As much as goes now; returns how far it came."""
+    def _write(
+        self, octets: Octets, at: int, now: Instant, receipt: object = None
+    ) -> int:
+        """As much as goes now; returns how far it came. receipt: of the batch that
+        these are, for who wants to know to the octet."""
+        is_followed = self._is_pollable and isinstance(receipt, Follower)
         try:
             while at < len(octets):
-                at += os.write(self._fd, memoryview(octets)[at:])
+                given = None
+                if is_followed and isinstance(receipt, Follower):
+                    given = receipt.give(self._fd, octets, at)
+                if given is None:
+                    given = os.write(self._fd, memoryview(octets)[at : at + WRITE_MAX])
+                at += given
         except BlockingIOError:
             return at
         except OSError as error:

@@ -149,6 +149,15 @@ class FileTool(Tool):
             self.counters, self._way, self._held_packets, self._more
         )
 
+    def run(self, stop: Stop) -> None:
+        """Until the end, or a signal. Raises what goes wrong."""
+        try:
+            super().run(stop)
+        finally:
+            if self._progress is not None:
+                # What is said next has a line of its own.
+                self._progress.finish()
+
     def _attend(self, stop: Stop) -> Sequence[Attendant]:
         self._stop = stop
         if self._progress is None:
@@ -168,9 +177,10 @@ class FileTool(Tool):
                 f"interrupted: {self._tool_config.way_out.output} was not made"
             )
         if self.counters.broken_files:
+            files = self.counters.broken_files
             raise BrokenFilesError(
-                f"{self.counters.broken_files} of {self.counters.files} files are "
-                "broken: see above; what comes before the break went out"
+                f"{files} {'file is' if files == 1 else 'files are'} broken or cannot "
+                "be read: see above; what comes before the break went out"
             )
 
     def trouble(self, name: str, error: PcapZmqError) -> None:

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from pcap_zmq import options, sockets
 from pcap_zmq.clock import SystemClock
 from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
-from pcap_zmq.errors import ConfigError
+from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
+from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.formats.codec import Codec
 from pcap_zmq.formats.sender_link import SenderLink
 from pcap_zmq.formats.wire import StreamId, encode_totals
@@ -35,6 +36,16 @@ from pcap_zmq.tools.whole_file import check_free, part_of
 ENDPOINTS = ("tcp://", "ipc://")
 
 Held = Callable[[], Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Where an earlier run of a stream to a receiver was: what had been acknowledged.
+    The batches that follow have to be what they were then."""
+
+    stream: StreamId
+    batches: int
+    packets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,10 @@ class WayOut(Protocol):
         """An end before the last packet leaves nothing behind."""
 
     @property
+    def stream(self) -> StreamId | None:
+        """What a receiver knows ours by; None: it goes to none."""
+
+    @property
     def delivered(self) -> int:
         """Packets that have arrived."""
 
@@ -103,6 +118,10 @@ class WayOut(Protocol):
     @property
     def held_packets(self) -> int:
         """Packets in the sink."""
+
+    def go_on(self, earlier: Earlier) -> bool:
+        """With the stream of an earlier run, before the first batch; False: it went
+        elsewhere."""
 
     def attach(self, held: Held) -> None:
         """held: items between the source and the sink."""
@@ -167,8 +186,11 @@ class _ToReceiver:
         encoder = Encoder(shaper, config.codec, config.level, counters)
         self.stages: Sequence[Stage[Any, Any]] = (_Count(counters), encoder)
         name = f"{machine_id()}/{config.name}/{identity}/{config.output}"
+        sender = uuid.uuid5(uuid.NAMESPACE_OID, name).bytes
+        self.stream = StreamId(sender, clock.now().wall_ns)
+        self._before = 0
         self._link = SenderLink(
-            StreamId(uuid.uuid5(uuid.NAMESPACE_OID, name).bytes, clock.now().wall_ns),
+            self.stream,
             config.name,
             None,
             config.send_queue,
@@ -191,7 +213,7 @@ class _ToReceiver:
 
     @property
     def delivered(self) -> int:
-        return self._counters.acknowledged
+        return self._counters.acknowledged - self._before
 
     @property
     def dropped(self) -> Counter[Reason]:
@@ -200,6 +222,16 @@ class _ToReceiver:
     @property
     def held_packets(self) -> int:
         return self.sink.held_packets
+
+    def go_on(self, earlier: Earlier) -> bool:
+        if earlier.stream.sender != self.stream.sender:
+            return False
+        self.stream = earlier.stream
+        self._link.go_on(earlier.stream, earlier.batches + 1)
+        self._before = earlier.packets
+        self._counters.received += earlier.packets
+        self._counters.acknowledged += earlier.packets
+        return True
 
     def attach(self, held: Held) -> None:
         self._held = held
@@ -218,6 +250,8 @@ class _ToReceiver:
 
 
 class _ToOutput:
+    stream = None
+
     def __init__(
         self, config: WayOutConfig, opened: ExitStack, *, is_whole: bool
     ) -> None:
@@ -228,6 +262,10 @@ class _ToOutput:
             self._final = Path(spec.target)
             if not config.overwrite and _holds_something(self._final):
                 check_free(self._final)
+            if not self._final.parent.is_dir():
+                raise OutputError(
+                    f"{self._final} cannot be written: no folder is above it"
+                )
             part = part_of(self._final)
             opened.callback(part.unlink, missing_ok=True)
             spec = OutputSpec(
@@ -266,6 +304,9 @@ class _ToOutput:
     def held_packets(self) -> int:
         return count_packets(self._output.held)
 
+    def go_on(self, earlier: Earlier) -> bool:
+        return False
+
     def attach(self, held: Held) -> None:
         pass
 
@@ -273,9 +314,15 @@ class _ToOutput:
         self._counters.dropped[Reason.SHUTDOWN] += packets
 
     def complete(self) -> None:
-        if self._final is not None:
-            self.sink.close()
-            part_of(self._final).replace(self._final)
+        if self._final is None:
+            return
+        part = part_of(self._final)
+        if not part.stat().st_size:
+            # Of no packets: it is a capture nevertheless, which others can open.
+            now = SystemClock().now()
+            self.sink.offer(Batch(linktypes.ETHERNET, b"", 0), now)
+        self.sink.close()
+        part.replace(self._final)
 
 
 def _is_file(spec: OutputSpec) -> bool:
@@ -283,7 +330,15 @@ def _is_file(spec: OutputSpec) -> bool:
     if spec.kind not in {Kind.PATH, Kind.FILE} or spec.rotates:
         return False
     path = Path(spec.target)
-    return path.is_file() or not path.exists()
+    try:
+        return path.is_file() or not path.exists()
+    except PermissionError as error:
+        raise OutputPermissionError(
+            f"{path} may not be written: {error.strerror}; run as a user who may "
+            "(--user)"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _holds_something(path: Path) -> bool:

@@ -1,0 +1,1 @@
+"""Tests of dispatching as pcapdj does, against real servers of Redis."""
