@@ -7,7 +7,7 @@ import io
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Self
+from typing import IO, Self, cast
 
 from pcap_zmq.errors import FormatError, SavefileError
 from pcap_zmq.sources.capture_file import Octets
@@ -21,12 +21,33 @@ TAR_CHUNK = 1 << 18
 LONG_HEADER_MAX = 1 << 20
 """Octets of one that holds long names (pax, GNU)."""
 
+HEADERS_MAX = 4 << 20
+"""Octets of all that is before a member: the map of its holes, too."""
+
+GLOBAL_MAX = 64
+"""What an archive may say of all its members (pax)."""
+
+SPARSE_MAX = 1 << 36
+"""Octets of a file that was stored without its holes: they cost nothing there."""
+
+_DIGITS_MAX = 300
+"""In a row: tarfile looks for a number again from each of them."""
+
+_DIGITS = bytes(ord("0") if chr(n).isdecimal() else 0 for n in range(256))
+
 TIME_MAX_S = 1 << 34
 
 _LONG_HEADERS = frozenset(
     {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
     | {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 )
+_NONSENSE = (
+    *(tarfile.TarError, FormatError, EOFError, ValueError),
+    # Of headers without end, and of halves of them.
+    *(RecursionError, IndexError, OverflowError),
+)
+"""What tarfile raises where it makes none."""
+
 _MAGIC_AT = 257
 _MAGIC = b"ustar"
 
@@ -62,7 +83,7 @@ def archived(name: str, octets: Octets) -> Iterator[Archived]:
     people. Raises SavefileError where it breaks."""
     reader = _Reader(octets)
     try:
-        with tarfile.open(
+        with _Archive.open(
             fileobj=reader, mode="r|", tarinfo=_Header, bufsize=TAR_CHUNK
         ) as archive:
             while (member := archive.next()) is not None:
@@ -80,7 +101,7 @@ def archived(name: str, octets: Octets) -> Iterator[Archived]:
                     )
         if reader.failure is not None:
             raise reader.failure
-    except (tarfile.TarError, FormatError, EOFError, ValueError) as error:
+    except _NONSENSE as error:
         raise _broken(name, reader.failure or error) from error
 
 
@@ -121,7 +142,7 @@ class _Content:
             # Not by extractfile: what it has read when it breaks is lost.
             stream.seek(member.offset_data + self._at)
             octets: bytes = stream.read(min(size, left))
-        except (tarfile.TarError, EOFError, ValueError) as error:
+        except _NONSENSE as error:
             raise self._broken(error) from error
         self._at += len(octets)
         if not octets:
@@ -130,12 +151,54 @@ class _Content:
 
     def _sparse(self, size: int) -> bytes:
         """Of one that was stored without its holes."""
+        if self._member.size > SPARSE_MAX:
+            raise ValueError(f"holes make {self._member.size} octets of it")
         if self._file is None:
             self._file = self._archive.extractfile(self._member)
         return self._file.read(size) if self._file is not None else b""
 
     def _broken(self, error: object) -> SavefileError:
         return _broken(self._name, self._reader.failure or error)
+
+
+class _Archive(tarfile.TarFile):
+    """Lets what is before a member be so long only, whatever it is compressed by."""
+
+    def next(self) -> tarfile.TarInfo | None:
+        stream = self.fileobj
+        self.fileobj = cast("IO[bytes]", _Before(cast("IO[bytes]", stream)))
+        try:
+            found = super().next()
+        finally:
+            self.fileobj = stream
+        if len(self.pax_headers) > GLOBAL_MAX:
+            # tarfile goes through them again for each member.
+            raise ValueError(f"it says more than {GLOBAL_MAX} things of all members")
+        return found
+
+
+class _Before:
+    """The octets before a member, counted."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.tell = stream.tell
+        self._stream = stream
+        self._left = HEADERS_MAX
+
+    def seek(self, place: int) -> None:
+        """Past what nobody has read. tarfile's own would not see that it ends."""
+        while (left := place - self.tell()) != 0:
+            if left < 0 or not self._stream.read(min(left, TAR_CHUNK)):
+                raise ValueError("it ends in the middle of a member")
+
+    def read(self, size: int) -> bytes:
+        octets = self._stream.read(size)
+        self._left -= len(octets)
+        if self._left < 0:
+            raise ValueError(f"headers of more than {HEADERS_MAX >> 20} MiB")
+        if size > tarfile.BLOCKSIZE and b"0" * _DIGITS_MAX in octets.translate(_DIGITS):
+            raise ValueError("a header with a number that is none")
+        return octets
 
 
 class _Header(tarfile.TarInfo):
