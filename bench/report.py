@@ -31,6 +31,7 @@ PROGRAMS = {
     "zstd": "--version",
     "pigz": "--version",
     "ulogd": "--version",
+    "tcpreplay": "--version",
 }
 
 

@@ -19,6 +19,9 @@ NAMES = (
     "growth",
     "curve",
     "startup",
+    "map",
+    "filter",
+    "replay",
 )
 
 

@@ -11,6 +11,7 @@ from pcap_zmq import options
 from pcap_zmq.cli import exits
 from pcap_zmq.cli.command import is_rehearsal, tool_command
 from pcap_zmq.cli.options import number, quantity_option
+from pcap_zmq.cli.progress import Bar
 from pcap_zmq.cli.table import plain, table
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.formats.quantity import describe_size
@@ -52,6 +53,11 @@ _HEAD = (
     help="Keep what is known here, and look only through what has changed since.",
 )
 @click.option(
+    "--no-hash",
+    is_flag=True,
+    help="Leave out the content hash, which takes most of the time.",
+)
+@click.option(
     "--format",
     "style",
     type=click.Choice(FORMATS),
@@ -72,6 +78,7 @@ def map_command(
     paths: tuple[str, ...],
     workers: int | None,
     index: Path | None,
+    no_hash: bool,
     style: str,
     plot: Path | None,
     output: Path | None,
@@ -92,7 +99,7 @@ def map_command(
         for path in (plot, output):
             if path is not None and not overwrite:
                 check_free(path)
-        mapping = Map(MapConfig(paths, workers, index))
+        mapping = Map(MapConfig(paths, workers, index, hashes=not no_hash))
         if is_rehearsal(click.get_current_context()):
             return
         entries = _run(mapping)
@@ -116,29 +123,13 @@ def map_command(
 
 def _run(mapping: "Map") -> "list[Entry]":
     """With a bar on a terminal, once it takes a second."""
-    if not sys.stderr.isatty():
-        return mapping.run()
-    bar = None
-
-    def advanced(done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = click.progressbar(
-                length=total, label="looking through", file=sys.stderr
-            )
-            bar.render_progress()
-        bar.update(done - bar.pos)
-
-    try:
-        return mapping.run(advanced)
-    finally:
-        if bar is not None:
-            bar.render_finish()
+    with Bar("looking through") as bar:
+        return mapping.run(bar)
 
 
 def _render(entries: "Sequence[Entry]", style: str) -> str:
     from pcap_zmq.clock import utc_ns_text
-    from pcap_zmq.formats import capture_index
+    from pcap_zmq.formats import capture_index, gophercap
 
     match style:
         case "json":
@@ -146,7 +137,7 @@ def _render(entries: "Sequence[Entry]", style: str) -> str:
         case "csv":
             return capture_index.encode_csv(entries)
         case "gophercap":
-            return capture_index.encode_gophercap(entries, utc_ns_text)
+            return gophercap.encode_gophercap(entries, utc_ns_text)
         case _:
             return "\n".join([*table([_HEAD, *map(_row, entries)]), ""])
 

@@ -20,4 +20,6 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def plain(text: str) -> str:
     """Names come from elsewhere: they shall stand on the terminal and not steer it."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else "?" for letter in text)

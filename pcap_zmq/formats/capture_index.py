@@ -17,6 +17,9 @@ VERSION = 1
 
 _LIST_SEPARATOR = " "
 
+NUMBER_MAX = (1 << 64) - 1
+"""Beyond it nobody has counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -140,7 +143,8 @@ def _fits(name: str, value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return is_whole and 0 <= value <= NUMBER_MAX
 
 
 class _Lines(list[str]):

@@ -1,23 +1,42 @@
 """Looks through one capture file and says what is in it; a broken one up to there."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pcap_ffi import Capture, CaptureError
 from pcap_zmq.errors import FormatError, PcapZmqError
 from pcap_zmq.formats.capture_index import Entry
 from pcap_zmq.formats.compressed import MAGIC_MAX, Undo, kind_of
-from pcap_zmq.sources.inputs import CHUNK, Member, members
+from pcap_zmq.sources.archive import CHUNK
+from pcap_zmq.sources.inputs import Member, Passed, members
+
+JOIN = 1 << 16
+"""Octets that are put behind what was left over, so that only these are copied."""
 
 
-def survey(path: Path) -> list[Entry]:
+Advanced = Callable[[int], None]
+"""Is told how many octets of the file more were read; below 0: some are read again."""
+
+
+def survey(
+    path: Path, *, hashes: bool = True, advanced: Advanced = lambda octets: None
+) -> list[Entry]:
     """An entry for the file, or for each in it where it is an archive. What cannot be
-    read is an entry that says so."""
+    read is an entry that says so. hashes: whether of the octets, too."""
     entries: list[Entry] = []
+    passed, told = Passed(), 0
+
+    def tell() -> None:
+        nonlocal told
+        advanced(passed.octets - told)
+        told = passed.octets
+
     try:
-        with members(path) as found:
-            entries.extend(survey_member(member) for member in found)
+        with members(path, passed) as found:
+            entries.extend(
+                survey_member(member, hashes=hashes, tell=tell) for member in found
+            )
     except PcapZmqError as error:
         entries.append(
             Entry(str(path), str(path), 0, 0, broken_at=0, broken_why=str(error))
@@ -25,19 +44,23 @@ def survey(path: Path) -> list[Entry]:
     return entries
 
 
-def survey_member(member: Member) -> Entry:
-    """What is in one. Reads it to its end."""
-    capture, digest = Capture(has_rates=True), hashlib.sha256()
+def survey_member(
+    member: Member, *, hashes: bool = True, tell: Callable[[], None] = lambda: None
+) -> Entry:
+    """What is in one. Reads it to its end; where it breaks and no hash is asked for,
+    only so far. tell: is called when more was read."""
+    capture, digest = Capture(has_rates=True), hashlib.sha256() if hashes else None
     linktypes: dict[int, None] = {}
     why = ""
-    chunks = _hashed(member, digest)
+    chunks = _chunks(member, digest, tell)
     try:
         _look_through(capture, _undone(chunks), linktypes)
     except (CaptureError, FormatError) as error:
         why = str(error)
-    for _ in chunks:
-        # The rest counts for the hash.
-        pass
+    if hashes:
+        for _ in chunks:
+            # The rest counts.
+            pass
     sums, rates = capture.sums, capture.rates
     return Entry(
         path=member.name,
@@ -61,7 +84,7 @@ def survey_member(member: Member) -> Entry:
         rates_span_ns=rates.span_ns,
         rates_packets=rates.packets,
         rates_octets=rates.octets,
-        sha256=digest.hexdigest(),
+        sha256="" if digest is None else digest.hexdigest(),
         broken_at=capture.at if why else None,
         broken_why=why,
     )
@@ -73,24 +96,42 @@ def _look_through(
     """Raises CaptureError and FormatError where it breaks."""
     rest = b""
     for piece in pieces:
-        octets = memoryview(rest + piece if rest else piece)
-        while True:
-            taken, _, count, _ = capture.read(octets, None)
-            if count or (capture.kind == "pcap" and not linktypes):
-                linktypes[capture.linktype or 0] = None
-            if not taken:
-                break
-            octets = octets[taken:]
-        rest = bytes(octets)
+        octets = memoryview(piece)
+        while rest and octets:
+            joined = rest + octets[:JOIN]
+            taken = _take(capture, memoryview(joined), linktypes)
+            if taken >= len(rest):
+                octets = octets[taken - len(rest) :]
+                rest = b""
+            else:
+                rest, octets = joined[taken:], octets[JOIN:]
+        if octets:
+            rest = bytes(octets[_take(capture, octets, linktypes) :])
     if rest or capture.is_torn:
         if not capture.at and not rest:
             raise CaptureError("it is empty", 0)
         raise CaptureError("it ends in the middle of something", capture.at)
 
 
-def _hashed(member: Member, digest: "hashlib._Hash") -> Iterator[bytes]:
+def _take(capture: Capture, octets: memoryview, linktypes: dict[int, None]) -> int:
+    """How many octets were whole items. Raises CaptureError."""
+    all_taken = 0
+    while True:
+        taken, _, count, _ = capture.read(octets[all_taken:], None)
+        if count or (capture.kind == "pcap" and not linktypes):
+            linktypes[capture.linktype or 0] = None
+        if not taken:
+            return all_taken
+        all_taken += taken
+
+
+def _chunks(
+    member: Member, digest: "hashlib._Hash | None", tell: Callable[[], None]
+) -> Iterator[bytes]:
     while chunk := member.octets.read(CHUNK):
-        digest.update(chunk)
+        tell()
+        if digest is not None:
+            digest.update(chunk)
         yield chunk
 
 

@@ -1,14 +1,13 @@
 """Surveys many capture files, as many at a time as there are workers."""
 
-import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pcap_ffi import keep_freed_memory
 from pcap_zmq import options
 from pcap_zmq.errors import (
     ConfigError,
@@ -17,22 +16,35 @@ from pcap_zmq.errors import (
     InputPermissionError,
 )
 from pcap_zmq.formats.capture_index import Entry, decode_index, encode_index
-from pcap_zmq.sources.inputs import find
+from pcap_zmq.sources.inputs import find, size_of
 from pcap_zmq.sources.survey import survey
 from pcap_zmq.tools.whole_file import write_whole
 
 INDEX_MAX = 1 << 30
 """Octets of an index that is read."""
 
+GROUP_BYTES = 8 << 20
+GROUP_FILES = 64
+"""What a worker is given at once, at most, unless one file is larger: handing over
+costs about as much as a small file."""
+
+SHOWN_S = 0.2
+"""How often progress is, at least."""
+
+Found = list[tuple[Path, list[Entry]]]
+"""What is known of some files."""
+
 
 @dataclass(frozen=True, slots=True)
 class MapConfig:
     """paths: files, patterns, folders. workers: processes; None: one a processor.
-    index: where what is known is kept, and what has not changed is taken from."""
+    index: where what is known is kept, and what has not changed is taken from.
+    hashes: whether of each file's octets, too."""
 
     paths: tuple[str, ...]
     workers: int | None = None
     index: Path | None = None
+    hashes: bool = True
 
     def check(self) -> None:
         """Raises ConfigError for a value out of bounds."""
@@ -58,15 +70,12 @@ class Map:
         is none."""
         paths = find(self._config.paths)
         known = self._known()
-        sizes = {path: _size_of(path) for path in paths}
-        found = {path: _unchanged(path, known) for path in paths}
+        sizes = {path: size_of(path) for path in paths}
+        found = {path: self._unchanged(path, known) for path in paths}
         missing = [path for path in paths if not found[path]]
         total = sum(sizes[path] for path in missing)
-        done = 0
-        for path, entries in self._surveyed(missing, sizes):
-            found[path] = entries
-            done += sizes[path]
-            advanced(done, total)
+        surveyed = self._surveyed(missing, sizes, lambda done: advanced(done, total))
+        found.update(surveyed)
         everything = [entry for path in paths for entry in found[path]]
         if self._config.index is not None:
             write_whole(self._config.index, encode_index(everything).encode())
@@ -74,20 +83,55 @@ class Map:
         return [entry for entry in everything if entry.kind or entry.source in named]
 
     def _surveyed(
-        self, paths: Sequence[Path], sizes: dict[Path, int]
+        self,
+        paths: Sequence[Path],
+        sizes: dict[Path, int],
+        advanced: Callable[[int], None],
     ) -> Iterable[tuple[Path, list[Entry]]]:
-        workers = min(self._config.workers or os.cpu_count() or 1, len(paths))
         # The largest first, so that none of them is left to one worker at the end.
         paths = sorted(paths, key=lambda path: -sizes[path])
-        if workers <= 1:
-            for path in paths:
-                yield path, survey(path)
+        workers = min(self._config.workers or os.cpu_count() or 1, len(paths))
+        if workers > 1:
+            groups = _grouped(paths, sizes, workers)
+            yield from self._surveyed_by(workers, groups, advanced)
             return
-        with ProcessPoolExecutor(workers, initializer=_end_quietly) as pool:
+        # Else the kernel clears every chunk's pages anew.
+        keep_freed_memory()
+        done = 0
+
+        def more(octets: int) -> None:
+            nonlocal done
+            done += octets
+            advanced(done)
+
+        for path in paths:
+            yield path, survey(path, hashes=self._config.hashes, advanced=more)
+
+    def _surveyed_by(
+        self,
+        workers: int,
+        groups: Sequence[Sequence[Path]],
+        advanced: Callable[[int], None],
+    ) -> Iterator[tuple[Path, list[Entry]]]:
+        # Here, since it takes as long to load as a small capture to look through.
+        import multiprocessing
+        from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+        from concurrent.futures.process import BrokenProcessPool
+
+        done = multiprocessing.Value("q")
+        with ProcessPoolExecutor(
+            workers, initializer=_begin_worker, initargs=(done,)
+        ) as pool:
             try:
-                waiting = {pool.submit(survey, path): path for path in paths}
-                for future in as_completed(waiting):
-                    yield waiting[future], future.result()
+                waiting = {
+                    pool.submit(_survey_all, group, self._config.hashes)
+                    for group in groups
+                }
+                while waiting:
+                    ready, waiting = wait(waiting, SHOWN_S, FIRST_COMPLETED)
+                    advanced(done.value)
+                    for future in ready:
+                        yield from future.result()
             except BrokenProcessPool as error:
                 raise InputError(
                     "a worker has died; is there enough memory? try fewer --workers"
@@ -96,6 +140,23 @@ class Map:
                 for worker in multiprocessing.active_children():
                     worker.terminate()
                 raise
+
+    def _unchanged(self, path: Path, known: dict[str, list[Entry]]) -> list[Entry]:
+        """What is known of it; nothing where that is not all that is asked for."""
+        entries = known.get(str(path), [])
+        if not entries:
+            return []
+        try:
+            status = path.stat()
+        except OSError:
+            return []
+        now = status.st_size, status.st_mtime_ns
+        is_same = all(
+            now == (each.source_size, each.source_mtime_ns)
+            and (each.sha256 or not self._config.hashes)
+            for each in entries
+        )
+        return entries if is_same else []
 
     def _known(self) -> dict[str, list[Entry]]:
         """By source. An index that is not there is empty."""
@@ -125,24 +186,38 @@ class Map:
         return known
 
 
-def _end_quietly() -> None:
+def _grouped(
+    paths: Sequence[Path], sizes: dict[Path, int], workers: int
+) -> list[list[Path]]:
+    """What goes together, in the given order; at least so many that each worker has
+    several."""
+    files = min(GROUP_FILES, max(1, len(paths) // (4 * workers)))
+    groups: list[list[Path]] = []
+    octets = 0
+    for path in paths:
+        octets += sizes[path]
+        if not groups or len(groups[-1]) == files or octets > GROUP_BYTES:
+            groups.append([])
+            octets = sizes[path]
+        groups[-1].append(path)
+    return groups
+
+
+_done: Any = None
+"""Of a worker: octets that all of them have read, shared."""
+
+
+def _survey_all(paths: Sequence[Path], hashes: bool) -> Found:
+    def more(octets: int) -> None:
+        with _done.get_lock():
+            _done.value += octets
+
+    return [(path, survey(path, hashes=hashes, advanced=more)) for path in paths]
+
+
+def _begin_worker(done: Any) -> None:
     """Ctrl-C ends a worker at once; the first process has the words for it."""
+    global _done
+    _done = done
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _unchanged(path: Path, known: dict[str, list[Entry]]) -> list[Entry]:
-    entries = known.get(str(path), [])
-    try:
-        status = path.stat()
-    except OSError:
-        return []
-    now = status.st_size, status.st_mtime_ns
-    is_same = all(now == (each.source_size, each.source_mtime_ns) for each in entries)
-    return entries if is_same else []
+    keep_freed_memory()

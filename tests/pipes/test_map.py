@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from pcap_zmq.tools.map import Map, MapConfig
 from testbed.waiting import wait_until
 from tests.pcap_ffi.savefiles import RECORDS, Record, pcap, pcapng
 from tests.pipes import packets
@@ -301,6 +302,46 @@ def test_only_what_has_changed_is_looked_through_again(
     }
     (folder / "a.pcap").unlink()
     assert set(entries_of(tools, folder, "--index", index)) == {"b.pcap", "c.pcap"}
+
+
+def test_without_hashes_the_rest_is_the_same_and_a_hash_is_found_later(
+    tools: Tools, folder: Path, tmp_path: Path
+) -> None:
+    packets.write(folder / "a.pcap", PACKETS)
+    index = tmp_path / "index.json"
+    (plain,) = entries_of(tools, folder, "--no-hash", "--index", index).values()
+    (hashed,) = entries_of(tools, folder, "--index", index).values()
+    assert plain["sha256"] == ""
+    assert hashed == plain | {"sha256": hashed["sha256"]}
+    assert len(hashed["sha256"]) == 64
+    # What is known is kept, although nobody asks for it.
+    (again,) = entries_of(tools, folder, "--no-hash", "--index", index).values()
+    assert again == hashed
+
+
+def test_of_a_torn_archive_what_is_there_is_told(tools: Tools, folder: Path) -> None:
+    whole = packets.write(folder / "a.pcap", PACKETS)
+    with tarfile.open(folder / "all.tar", "w") as archive:
+        archive.add(folder / "a.pcap", "a.pcap")
+    octets = (folder / "all.tar").read_bytes()
+    at = octets.index(whole[:24])
+    (folder / "all.tar").write_bytes(octets[: at + len(whole) - 1])
+    code, printed, said = map_of(tools, folder / "all.tar", "--format", "json")
+    entry = json.loads(printed)["files"][0]
+    assert (code, entry["packets"]) == (1, len(PACKETS) - 1)
+    assert "the archive breaks: it ends in the middle of a member" in said
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_progress_is_told_within_a_file_too(files: int, folder: Path) -> None:
+    for number in range(files):
+        packets.write(folder / f"{number}.pcap", range(3_000), size=1_000)
+    told: list[tuple[int, int]] = []
+    Map(MapConfig((str(folder),), workers=files)).run(lambda *each: told.append(each))
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    assert told[-1] == (size, size)
+    # In workers it is looked at now and then.
+    assert len(told) >= (3 if files == 1 else 1)
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])
