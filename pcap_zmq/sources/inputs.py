@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pcap_ffi import Capture, CaptureError
 from pcap_zmq.errors import (
     ConfigError,
     FormatError,
@@ -65,6 +66,30 @@ def find(paths: Sequence[str]) -> list[Path]:
     return list(found)
 
 
+def find_captures(paths: Sequence[str]) -> list[Path]:
+    """The same without what is in folders and no capture file, nor anything that one
+    could be in."""
+    named = {path for name in paths if not Path(name).is_dir() for path in find([name])}
+    return [path for path in find(paths) if path in named or may_be_capture(path)]
+
+
+def may_be_capture(path: Path) -> bool:
+    """By its first octets: also what is compressed, or an archive; and what cannot be
+    read, of which whoever reads it has more to say."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            beginning = file.read(BEGINNING)
+    except OSError:
+        return True
+    if kind_of(beginning) is not None or is_archive(beginning):
+        return True
+    try:
+        Capture().read(beginning, None)
+    except CaptureError:
+        return False
+    return True
+
+
 def _named(name: str) -> list[Path]:
     path = Path(name)
     if path == STDIN:
@@ -85,6 +110,11 @@ def explained(name: object, error: OSError) -> InputError:
     if isinstance(error, PermissionError):
         return InputPermissionError(f"{name} may not be read: {error.strerror}")
     return InputError(f"{name} cannot be read: {error.strerror}")
+
+
+def unnameable(name: object) -> InputError:
+    """What an operator is told where a name comes from elsewhere, with a NUL in it."""
+    return InputError(f"{name} cannot be read: no file can have that name")
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -122,7 +152,10 @@ def members(
 def _open(path: Path) -> BinaryIO:
     if path == STDIN:
         return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
-    return path.open("rb", buffering=0)
+    try:
+        return path.open("rb", buffering=0)
+    except ValueError as error:
+        raise unnameable(path) from error
 
 
 def _members_of(

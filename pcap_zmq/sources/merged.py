@@ -26,7 +26,7 @@ from pcap_zmq.formats.capture_index import Entry
 from pcap_zmq.formats.file_part import FileTally
 from pcap_zmq.packet import Batch
 from pcap_zmq.policy.merge_plan import Extent, MergePlan, Order
-from pcap_zmq.sources.inputs import STDIN, Passed, find, size_of
+from pcap_zmq.sources.inputs import STDIN, Passed, find_captures, size_of
 from pcap_zmq.sources.merge_input import (
     MergedFile,
     MergeInputs,
@@ -91,7 +91,7 @@ class Merged:
         )
         self.files: Sequence[MergedFile] = tuple(
             MergedFile(path, FileTally(str(path)))
-            for path in find([str(path) for path in paths])
+            for path in find_captures([str(path) for path in paths])
         )
         """In the order of the paths."""
         self.counts = MergeCounts()

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pcap_ffi import Filter, FilterError, compile_filter, select_records
-from pcap_zmq.errors import ConfigError
-from pcap_zmq.formats import linktype as linktypes
+from pcap_ffi import Filter, select_records
+from pcap_zmq.formats.bpf import program_of
 from pcap_zmq.packet import Batch, Instant
 
 _EVER_NS = (1 << 63) - 1
@@ -19,13 +18,7 @@ class Select:
         self._filter: Filter | None = None
         if not expression.strip():
             return
-        try:
-            self._filter = Filter(compile_filter(expression, linktype))
-        except FilterError as error:
-            raise ConfigError(
-                f"capture filter {expression!r} for link type "
-                f"{linktypes.describe(linktype)}: {error}"
-            ) from error
+        self._filter = Filter(program_of(expression, linktype))
 
     def feed(self, item: Batch, now: Instant) -> Iterable[Batch]:
         """The batch, with what passes."""

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol
 
-from pcap_ffi import Filter, FilterError, compile_filter, new_buffer, select_records
+from pcap_ffi import Filter, new_buffer, select_records
 from pcap_zmq.counters import FilesCounters, Skipped
-from pcap_zmq.errors import ConfigError
-from pcap_zmq.formats import linktype as linktypes
+from pcap_zmq.formats.bpf import program_of
 from pcap_zmq.packet import Batch, Instant
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class OneExpression:
 
     def _filter_for(self, linktype: int) -> Filter:
         if linktype not in self._filters:
-            program = compile_bpf(self._expression, linktype)
+            program = program_of(self._expression, linktype)
             self._filters[linktype] = Filter(program)
         return self._filters[linktype]
 
@@ -134,7 +133,7 @@ class ManyFilters:
 
         self._filters = Filters(
             terms,
-            compile_bpf=compile_bpf,
+            compile_bpf=program_of,
             level=Level[preparation.level.upper()],
             new_buffer=new_buffer,
         )
@@ -205,14 +204,3 @@ class SieveStage:
         skipped[Skipped.DUPLICATE] = duplicates
         skipped[Skipped.FILTER] += item.count - new - sum(b.count for b in taken)
         return taken
-
-
-def compile_bpf(expression: str, linktype: int) -> bytes:
-    """The program for packets of this link type. Raises ConfigError."""
-    try:
-        return compile_filter(expression, linktype)
-    except FilterError as error:
-        raise ConfigError(
-            f"{expression!r} is no filter for link type "
-            f"{linktypes.describe(linktype)}: {error}; see pcap-filter(7)"
-        ) from error

@@ -3,17 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from pcap_ffi import (
-    Filter,
-    FilterError,
-    compile_filter,
-    count_longer,
-    fit_records,
-    select_records,
-)
+from pcap_ffi import Filter, count_longer, fit_records, select_records
 from pcap_zmq.counters import FilesCounters, Skipped
-from pcap_zmq.errors import ConfigError
-from pcap_zmq.formats import linktype as linktypes
+from pcap_zmq.formats.bpf import program_of
 from pcap_zmq.packet import Batch, Instant, Octets
 
 _EVER_NS = (1 << 63) - 1
@@ -61,7 +53,7 @@ class Sift:
         chosen = self._filters.get(item.linktype)
         if chosen is None:
             self.failed = item.count
-            chosen = filter_for(self._expression, item.linktype)
+            chosen = Filter(program_of(self._expression, item.linktype))
             self.failed = 0
             self._filters[item.linktype] = chosen
         records, count = select_records(
@@ -89,14 +81,3 @@ class Sift:
             return records, count
         self._counters.skipped[Skipped.LENGTH] += longer
         return records, count - longer
-
-
-def filter_for(expression: str, linktype: int) -> Filter:
-    """Raises ConfigError with what libpcap says of it."""
-    try:
-        return Filter(compile_filter(expression, linktype))
-    except FilterError as error:
-        raise ConfigError(
-            f"--filter {expression!r} is no filter for link type "
-            f"{linktypes.describe(linktype)}: {error}; see pcap-filter(7)"
-        ) from error

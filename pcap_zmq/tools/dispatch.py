@@ -14,19 +14,19 @@ from pcap_zmq.formats.checkpoint import NO_LINK, Link
 from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.poll import Stop
 from pcap_zmq.ports import Attendant
-from pcap_zmq.privileges import drop_to
 from pcap_zmq.sources.agenda import Agenda, Verdict
 from pcap_zmq.sources.agenda_queue import QueueAgenda
 from pcap_zmq.sources.agenda_terminal import TerminalAgenda
 from pcap_zmq.sources.dispatch import DispatchSource, Opened
 from pcap_zmq.sources.dispatched import BATCH_BYTES, AsOne, OneFile, Times
-from pcap_zmq.sources.inputs import find, size_of
+from pcap_zmq.sources.inputs import find_captures, size_of
+from pcap_zmq.sources.naming import whole
 from pcap_zmq.tools.dispatch_orders import Orders
 from pcap_zmq.tools.dispatch_watch import Watching
 from pcap_zmq.tools.file_tool import FileTool, FileToolConfig, Progress
 from pcap_zmq.tools.output_spec import Kind
 from pcap_zmq.tools.redis_config import RedisConfig
-from pcap_zmq.tools.way_out import Earlier, WayOut, load, open_way_out
+from pcap_zmq.tools.way_out import Earlier
 
 APPROVE = ("auto", "ask", "control")
 """Who says what may go: nobody has to; somebody at the terminal; somebody on the
@@ -90,6 +90,11 @@ class DispatchConfig:
             raise ConfigError("--resume needs to know what was: --checkpoint FILE")
 
     def _check_sources(self) -> None:
+        if "-" in self.paths:
+            raise ConfigError(
+                "PATHS: standard input cannot be queued, nor read again; give it to "
+                "pcap-zmq replay --topspeed - OUTPUT"
+            )
         can_come = self.watch or self.stay or self.resume
         if not self.paths and not can_come:
             raise ConfigError(
@@ -109,26 +114,16 @@ class Dispatch(FileTool):
         config.check()
         super().__init__(config.tool, progress if config.can_end else None)
         self._config = config
-        # What another run is to go on with stays.
-        self.is_whole = config.checkpoint is None
+        # What another run is to go on with stays; what never ends is never whole.
+        is_endless = config.stay or bool(config.watch)
+        self.is_whole = config.checkpoint is None and not is_endless
 
-    def _open_way_out(self, opened: ExitStack) -> WayOut:
-        """The checkpoint before it: nothing is opened for nothing."""
+    def _prepare(self, opened: ExitStack) -> None:
         config = self._config
-        way_out = config.tool.way_out
-        credentials = load(way_out)
-        drop_to(config.tool.user, reads_on=True)
         self._checkpoint = opened.enter_context(
             closing(Checkpoint(config.checkpoint, resume=config.resume))
         )
         self._check_earlier()
-        return open_way_out(
-            way_out,
-            opened,
-            credentials=credentials,
-            identity=self.identity,
-            is_whole=self.is_whole,
-        )
 
     def _check_earlier(self) -> None:
         """Raises ConfigError where an earlier run cannot be gone on with like this."""
@@ -162,6 +157,9 @@ class Dispatch(FileTool):
                 return
         own = self._way.stream
         self._checkpoint.begin_link(NO_LINK if own is None else _link_of(own))
+
+    def _inputs(self) -> Sequence[str]:
+        return self._config.paths
 
     def _open_source(self, opened: ExitStack) -> DispatchSource:
         config = self._config
@@ -202,7 +200,7 @@ class Dispatch(FileTool):
             default = Verdict.ALLOW if config.approve == "auto" else None
             agenda = QueueAgenda(self._checkpoint, default, stays=stays)
         known = {item.path for item in agenda.listed()}
-        found = [str(path.absolute()) for path in find(config.paths)]
+        found = [str(whole(path)) for path in find_captures(config.paths)]
         new = [path for path in found if path not in known]
         agenda.add(new)
         if not self._config.merge:

@@ -11,7 +11,7 @@ from pcap_zmq.formats.control import Reply, Request, decode_request, encode_repl
 from pcap_zmq.sources.agenda import Agenda, Verdict
 from pcap_zmq.sources.agenda_queue import QueueAgenda
 from pcap_zmq.sources.dispatch import DispatchSource
-from pcap_zmq.sources.inputs import find
+from pcap_zmq.sources.inputs import find_captures
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _add(agenda: QueueAgenda, files: Sequence[str]) -> Reply:
     strays = [name for name in files if not Path(name).is_absolute()]
     if strays:
         return Reply(f"{strays[0]} is no absolute path")
-    added = agenda.add(str(path) for path in find(files))
+    added = agenda.add(str(path) for path in find_captures(files))
     return Reply(said={"files": [_said_of(item) for item in added]})
 
 

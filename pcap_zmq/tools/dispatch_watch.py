@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 
 from pcap_zmq.disk.checkpoint import Checkpoint
 from pcap_zmq.errors import PcapZmqError
@@ -10,6 +11,7 @@ from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Watch
 from pcap_zmq.sources.agenda_queue import QueueAgenda
 from pcap_zmq.sources.dispatch import DispatchSource
+from pcap_zmq.sources.inputs import may_be_capture
 from pcap_zmq.sources.read_ahead import ReadAhead
 from pcap_zmq.sources.watched_folder import Found, WatchedFolder
 
@@ -39,7 +41,7 @@ class Watching:
     def serve(self, now: Instant) -> None:
         """To the end of the queue, in the order in which they were written."""
         while (found := self._ahead.get()) is not None:
-            if found.begins:
+            if found.begins and may_be_capture(Path(found.path)):
                 logger.info("%s is complete, and queued", found.path)
                 self._agenda.add([found.path])
                 self._source.wake()

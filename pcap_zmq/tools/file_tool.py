@@ -20,7 +20,13 @@ from pcap_zmq.sources.inputs import Passed
 from pcap_zmq.stages.chain import as_one
 from pcap_zmq.telemetry import FilesReport
 from pcap_zmq.tools.tool import Tool
-from pcap_zmq.tools.way_out import WayOut, WayOutConfig, load, open_way_out
+from pcap_zmq.tools.way_out import (
+    WayOut,
+    WayOutConfig,
+    check_apart,
+    load,
+    open_way_out,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +115,14 @@ class FileTool(Tool):
     def _open_source(self, opened: ExitStack) -> FileSource:
         """With the rights of whom we have become; may start threads."""
 
+    def _prepare(self, opened: ExitStack) -> None:
+        """What has to be there before OUTPUT is opened, with the rights of whom we have
+        become."""
+
+    def _inputs(self) -> Sequence[str]:
+        """What is read, as it was named, as far as that is known."""
+        return ()
+
     def _stages(self) -> Iterable[Stage[Any, Any]]:
         """What becomes of packets before they go out."""
         return ()
@@ -120,8 +134,10 @@ class FileTool(Tool):
     def _open_way_out(self, opened: ExitStack) -> WayOut:
         """Gives up all rights but that of reading, in between."""
         config = self._tool_config
+        check_apart(config.way_out, self._inputs())
         credentials = load(config.way_out)
         drop_to(config.user, reads_on=True)
+        self._prepare(opened)
         return open_way_out(
             config.way_out,
             opened,
@@ -153,6 +169,10 @@ class FileTool(Tool):
         """Until the end, or a signal. Raises what goes wrong."""
         try:
             super().run(stop)
+        except BaseException:
+            # What goes on by itself ends, and is in the totals.
+            self._way.sink.abandon()
+            raise
         finally:
             if self._progress is not None:
                 # What is said next has a line of its own.

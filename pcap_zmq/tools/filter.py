@@ -5,6 +5,7 @@ not whole lies in a folder that goes at the end, whatever end it is.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,12 +14,11 @@ from pathlib import Path
 from pcap_zmq import options
 from pcap_zmq.counters import Reason
 from pcap_zmq.errors import ConfigError
-from pcap_zmq.formats import linktype as linktypes
+from pcap_zmq.formats.bpf import check_expression
 from pcap_zmq.formats.conditions import Condition, Either, expressions
 from pcap_zmq.privileges import drop_to
 from pcap_zmq.sinks.capture_parts import explained, make_folder
 from pcap_zmq.sources.inputs import Passed, size_of
-from pcap_zmq.stages.sieve import compile_bpf
 from pcap_zmq.tools.filter_asks import ALONE, Asked, gather
 from pcap_zmq.tools.filter_config import FilterConfig, Way
 from pcap_zmq.tools.filter_inputs import Job, jobs_of
@@ -27,7 +27,7 @@ from pcap_zmq.tools.filter_result import Filtered, Taken
 from pcap_zmq.tools.filter_sieves import without_asns
 from pcap_zmq.tools.filter_work import Done, Plan
 from pcap_zmq.tools.filter_workers import Progress, each_done
-from pcap_zmq.tools.whole_file import check_free, write_whole
+from pcap_zmq.tools.whole_file import check_free, is_same, write_whole
 
 
 class Filtering:
@@ -147,7 +147,7 @@ class Filtering:
 
     def _check_file(self, path: Path, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            if _is_same(job.path, path):
+            if is_same(job.path, path):
                 raise ConfigError(
                     f"{path} is one of the inputs: name another file for OUTPUT"
                 )
@@ -189,25 +189,6 @@ def any_of(rules: Sequence[Condition]) -> Condition:
     return rules[0] if len(rules) == 1 else Either(tuple(rules))
 
 
-def check_expression(expression: str) -> None:
-    """Raises ConfigError for what is no filter, whatever the packets are."""
-    try:
-        compile_bpf(expression, linktypes.ETHERNET)
-    except ConfigError:
-        # Some are for packets without a header of Ethernet only.
-        try:
-            compile_bpf(expression, linktypes.LINUX_SLL)
-        except ConfigError:
-            compile_bpf(expression, linktypes.RAW)
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:
-        return False
-
-
 def _is_empty(path: Path) -> bool:
     try:
         return path.stat().st_size == 0
@@ -223,10 +204,9 @@ def _files_in(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """One in this folder for what is not whole, and gone at the end."""
-    made = folder / f".pcap-zmq-{os.getpid()}"
     try:
-        # One of this name is of a process that was killed.
-        made.mkdir(mode=0o700, exist_ok=True)
+        # Nobody can have made it for us, and put links into it.
+        made = Path(tempfile.mkdtemp(prefix=".pcap-zmq-", dir=folder))
     except OSError as error:
         raise explained(folder, error) from error
     try:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pcap_ffi import FilterError, RecordsError, compile_filter, count_records
+from pcap_ffi import RecordsError, count_records
 from pcap_zmq.errors import (
     ConfigError,
     OutputError,
@@ -17,6 +17,7 @@ from pcap_zmq.errors import (
 )
 from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.formats import savefile
+from pcap_zmq.formats.bpf import program_of
 from pcap_zmq.formats.excerpt import (
     EVER_NS,
     Excerpt,
@@ -29,7 +30,7 @@ from pcap_zmq.formats.inquiry import Kind
 from pcap_zmq.packet import Octets
 from pcap_zmq.poll import Stop
 from pcap_zmq.tools.asker import Asker, AskerConfig
-from pcap_zmq.tools.whole_file import check_free, part_of
+from pcap_zmq.tools.whole_file import check_free, create_part, part_of
 
 _REFUSALS = {
     Refusal.NOT_YOURS: (
@@ -110,7 +111,7 @@ class Query:
                 start=there.first,
                 end=there.end,
                 linktype=linktype,
-                filter=_program(config.filter, linktype),
+                filter=program_of(config.filter, linktype) if config.filter else b"",
                 is_probe=False,
             )
             fetched = self._fetch(asker, wanted, out, stop)
@@ -146,16 +147,6 @@ class Query:
                 f"{self._config.asker.address} {_REFUSALS[excerpt.refusal]}"
             )
         return excerpt
-
-
-def _program(expression: str, linktype: int) -> bytes:
-    try:
-        return compile_filter(expression, linktype) if expression else b""
-    except FilterError as error:
-        raise ConfigError(
-            f"--filter {expression!r} is no filter for link type "
-            f"{linktypes.describe(linktype)}: {error}; see pcap-filter(7)"
-        ) from error
 
 
 def _check(part: Excerpt) -> None:
@@ -209,7 +200,7 @@ def _opened(output: str, overwrite: bool) -> Iterator[_Output]:
             raise ConfigError(
                 f"{path} is no file; for a FIFO, redirect standard output"
             )
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = create_part(part, 0o600)
     except PermissionError as error:
         raise OutputPermissionError(
             f"{path} may not be written: {error.strerror}"

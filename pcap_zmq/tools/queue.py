@@ -19,6 +19,7 @@ from pcap_zmq.formats.control import (
     decode_reply,
     encode_request,
 )
+from pcap_zmq.sources.naming import whole
 
 CHUNK = 1 << 16
 ANSWER_MAX = 1 << 28
@@ -49,7 +50,7 @@ class QueueConfig:
     def request(self) -> Request:
         """What is asked; of paths, those that the dispatcher knows them by."""
         files = [
-            name if name.startswith("#") else str(Path(name).absolute())
+            name if name.startswith("#") else str(whole(Path(name)))
             for name in self.files
         ]
         return Request(self.do, files, self.is_for_all)

@@ -72,6 +72,9 @@ class Replay(FileTool):
         drop_to(self._config.user, reads_on=True)
         return way
 
+    def _inputs(self) -> Sequence[str]:
+        return self._config.paths
+
     def _open_source(self, opened: ExitStack) -> FileSource:
         config = self._config
         known = known_files(config.paths, config.index)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pcap_zmq import options
 from pcap_zmq.errors import ConfigError
-from pcap_zmq.formats import linktype as linktypes
+from pcap_zmq.formats.bpf import check_expression
 from pcap_zmq.policy.merge_plan import MergePlan, Order
-from pcap_zmq.stages.sift import Mtu, filter_for
+from pcap_zmq.stages.sift import Mtu
 from pcap_zmq.tools.file_tool import FileToolConfig
 
 __all__ = ["MergePlan", "Mtu", "Order", "Pace", "ReplayConfig"]
@@ -122,9 +122,5 @@ class ReplayConfig(FileToolConfig):
 
     def _check_filter(self) -> None:
         """What is a filter for no link type shall be refused at once."""
-        if not self.filter.strip():
-            return
-        try:
-            filter_for(self.filter, linktypes.ETHERNET)
-        except ConfigError:
-            filter_for(self.filter, linktypes.RAW)
+        if self.filter.strip():
+            check_expression(self.filter)

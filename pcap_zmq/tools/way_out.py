@@ -4,6 +4,7 @@ Specification: docs/outputs.md has what OUTPUT means; tcp:// and ipc:// are rece
 Files can wait, so nothing is dropped for a slow reader or receiver.
 """
 
+import os
 import socket
 import uuid
 from collections import Counter
@@ -26,12 +27,13 @@ from pcap_zmq.pipeline import count_packets
 from pcap_zmq.policy.shaper import Shaper
 from pcap_zmq.ports import Sink, Stage
 from pcap_zmq.sinks.link import LinkSink
+from pcap_zmq.sources.inputs import find
 from pcap_zmq.stages.encoder import Encoder
 from pcap_zmq.tools.credentials import ClientKeys, Credentials
 from pcap_zmq.tools.output import Common, load_modules, open_sink, relink_for
 from pcap_zmq.tools.output_spec import DEFAULT, Kind, OutputSpec, parse_output
 from pcap_zmq.tools.send import machine_id
-from pcap_zmq.tools.whole_file import check_free, part_of
+from pcap_zmq.tools.whole_file import check_free, create_part, is_same, part_of
 
 ENDPOINTS = ("tcp://", "ipc://")
 
@@ -131,6 +133,18 @@ class WayOut(Protocol):
 
     def complete(self) -> None:
         """All has been written: an output that was to be there when it is whole is."""
+
+
+def check_apart(config: WayOutConfig, paths: Sequence[str]) -> None:
+    """paths: what is read. Raises ConfigError where OUTPUT is one of these files, and
+    InputError for a path that names nothing."""
+    if config.is_receiver or not config.spec.has_path:
+        return
+    target = Path(config.spec.target)
+    if target.is_file() and any(is_same(path, target) for path in find(paths)):
+        raise ConfigError(
+            f"{target} is one of the inputs: name another file for OUTPUT"
+        )
 
 
 def load(config: WayOutConfig) -> Credentials | None:
@@ -268,6 +282,7 @@ class _ToOutput:
                 )
             part = part_of(self._final)
             opened.callback(part.unlink, missing_ok=True)
+            _make_part(part, self._final)
             spec = OutputSpec(
                 Kind.FILE, str(part), linktype=spec.linktype, format=spec.format
             )
@@ -323,6 +338,18 @@ class _ToOutput:
             self.sink.offer(Batch(linktypes.ETHERNET, b"", 0), now)
         self.sink.close()
         part.replace(self._final)
+
+
+def _make_part(part: Path, path: Path) -> None:
+    """Now, so that nobody else's is written to."""
+    try:
+        os.close(create_part(part, 0o600))
+    except PermissionError as error:
+        raise OutputPermissionError(
+            f"{path} may not be written: {error.strerror}"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _is_file(spec: OutputSpec) -> bool:

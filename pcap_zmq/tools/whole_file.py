@@ -13,6 +13,14 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
+def create_part(part: Path, mode: int = 0o666) -> int:
+    """A new file of this name; what a run before has left is gone. Where others may
+    write, too, it is not what a link of theirs leads to. Raises OSError."""
+    part.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(part, flags, mode)
+
+
 def check_free(path: Path) -> None:
     """Raises ConfigError where something is there that nobody said to replace."""
     try:
@@ -24,12 +32,20 @@ def check_free(path: Path) -> None:
         raise ConfigError(f"{path} is there already; say --overwrite to replace it")
 
 
+def is_same(path: Path, other: Path) -> bool:
+    """Whether both are one file."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
 def write_whole(path: Path, octets: bytes) -> None:
     """Replaces what is there. Raises OutputError and OutputPermissionError."""
     part = part_of(path)
     try:
         try:
-            with part.open("wb") as file:
+            with os.fdopen(create_part(part), "wb") as file:
                 file.write(octets)
                 file.flush()
                 os.fsync(file.fileno())

@@ -37,6 +37,8 @@ SAMPLES = (
     *("raw", "ethernet", "text", "json", "info", "debug", "error", "nano", "micro"),
     *("zlib", "zstd", "lz4", "oldest", "newest", "first", "second", "third"),
     *("flow", "wait", "drop", "pcap", "pcapng", "keep", "fix"),
+    *("ask", "control", "add", "allow", "list"),
+    *("kept", "now", "sorted", "skipped", "@1", "@2", "@3", "outer", "inner"),
     *(f"{kind}127.0.0.1:{port}" for kind in ("tcp://", "") for port in (1, 2, 3)),
 )
 
@@ -106,8 +108,7 @@ FAULTS = {
     "[send]\nlingr = 1": ":2: [send] lingr is no setting; did you mean linger?",
     "[send]\nbind = 1": ":2: [send] bind wants true or false, not a number",
     "[sned]\nlinger = 1": ":1: there is no table [sned]; did you mean [send]?",
-    "linger = 1": ":1: linger stands in no table; it belongs to "
-    "[recv] or [relay] or [send]",
+    "linger = 1": ":1: linger stands in no table; it belongs to [dispatch] or ",
     '[recv]\noutptu = "x"': ":2: [recv] outptu is no setting; did you mean output?",
     "[send]\nconfig = 'x'": ":2: [send] config is no setting",
     "[send]\nhelp = true": ":2: [send] help is no setting",
@@ -272,6 +273,12 @@ def written(parameter: click.Parameter, text: str) -> str:
     return f"{key_of(parameter)} = {value[shape]}\n"
 
 
+def stand_in(argument: click.Parameter) -> str:
+    """A word that it takes."""
+    choices = getattr(argument.type, "choices", ("x",))
+    return str(choices[0])
+
+
 def arguments_of(command: ToolCommand) -> list[click.Parameter]:
     return [p for p in command.params if isinstance(p, click.Argument)]
 
@@ -300,8 +307,12 @@ def on_command_line(
     command: ToolCommand, parameter: click.Parameter, text: str
 ) -> list[str]:
     if isinstance(parameter, click.Argument):
-        before = arguments_of(command)
-        return ["--", *["x"] * before.index(parameter), text]
+        every = arguments_of(command)
+        place = every.index(parameter)
+        # Of several words the last is OUTPUT's, whoever takes the others.
+        after = every[place + 1 :] if parameter.nargs == -1 else []
+        words = [*map(stand_in, every[:place]), text, *map(stand_in, after)]
+        return ["--", *words]
     flag = f"--{key_of(parameter)}"
     if shape_of(parameter) is Shape.FLAG:
         return [flag] if text == "true" else []
@@ -321,9 +332,10 @@ def test_every_option_and_argument_is_settable_in_all_three_ways(
     in_file, in_variable = three_values(parameter)[:2]
     typed = "true" if is_flag else three_values(parameter)[2]
     others = "".join(
-        written(argument, "x")
-        for argument in arguments_of(command)
-        if argument is not parameter
+        written(other, stand_in(other))
+        for other in command.params
+        if (isinstance(other, click.Argument) or other.required)
+        and other is not parameter
     )
     file.write_text(f"[{command.name}]\n{others}")
     config = ["--config", str(file)]

@@ -71,7 +71,7 @@ def test_a_capture_needs_a_fifo() -> None:
         ((GATEWAY, "--remote-host", "gw", "--remote-command", " "), "is empty"),
         (
             (GATEWAY, "--remote-host", "gw", "--extcap-capture-filter", "tcp prt 1"),
-            "capture filter 'tcp prt 1' for link type nflog (239)",
+            "'tcp prt 1' is no filter for link type nflog (239)",
         ),
     ],
 )
@@ -143,9 +143,9 @@ def test_every_option_that_is_offered_is_known(interface: str) -> None:
     [
         ("raw", "udp port 53", ""),
         ("ethernet", "vlan and tcp", ""),
-        ("raw", "udp prt 53", "capture filter 'udp prt 53'"),
+        ("raw", "udp prt 53", "'udp prt 53' is no filter"),
         ("nflog", "udp", ""),
-        ("nflog", "udp prt", "capture filter 'udp prt' for link type nflog (239)"),
+        ("nflog", "udp prt", "'udp prt' is no filter for link type nflog (239)"),
     ],
 )
 def test_a_capture_filter_is_judged_before_it_is_used(

@@ -126,13 +126,18 @@ def test_the_umbrella_command_names_its_subcommands() -> None:
     assert re.findall(r"^  (\w+)  ", text, re.MULTILINE) == [
         "completion",
         "config",
+        "dispatch",
         "doctor",
         "extcap",
+        "extract",
+        "filter",
         "keygen",
         "map",
         "query",
+        "queue",
         "recv",
         "relay",
+        "replay",
         "send",
         "status",
     ]
@@ -228,8 +233,11 @@ main()
         ("main", "config check --help"),
         ("main", "config show --help"),
         ("main", "doctor --help"),
+        ("main", "extract --help"),
+        ("main", "filter --help"),
         ("main", "keygen --help"),
         ("main", "recv --help"),
+        ("main", "replay --help"),
         ("main", "send --help"),
         ("main", "status --help"),
     ],
@@ -256,8 +264,9 @@ def test_a_subcommand_does_not_load_its_neighbours() -> None:
         timeout=TIMEOUT_S,
         check=True,
     )
-    commands = {"config", "doctor", "extcap", "keygen", "map", "query", "receive"}
-    commands |= {"relay", "send", "status"}
+    commands = {"config", "dispatch", "doctor", "extcap", "extract", "filter"}
+    commands |= {"keygen", "map", "query", "queue", "receive", "relay", "replay"}
+    commands |= {"send", "status"}
     loaded = {
         name for name in commands if f"pcap_zmq.cli.{name}" in done.stderr.split()
     }

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.netns
 BIN = Path(sys.executable).parent
 TIMEOUT_S = 30.0
 MS = 1_000_000
+FITS_NO_BARE_IP = "not ether host 02:00:00:00:00:09"
 ETHERTYPE = 0x88B5  # for local experiments: IEEE 802, and nobody answers
 
 
@@ -208,6 +209,24 @@ def test_an_interrupt_ends_it_in_a_moment_with_the_totals(cable: Cable) -> None:
     totals = totals_of(said)
     assert totals["delivered"] == 3
     assert totals["dropped"] == {"shutdown": 1}
+
+
+def test_what_fails_in_the_middle_sends_nothing_more_and_counts_what_went(
+    cable: Cable, tmp_path: Path
+) -> None:
+    savefile = cable.capture("a.pcap", [0, 3_600_000])
+    bare = tmp_path / "bare.pcap"
+    bare.write_bytes(pcap([record(2, 7_200_000, 100)], linktype=101))
+    cable.watch()
+    replay = cable.replay(
+        "--log-format", "json", "--filter", FITS_NO_BARE_IP, savefile, bare
+    )
+    said = replay.communicate(timeout=TIMEOUT_S)[1]
+    assert (replay.returncode, "link type raw" in said) == (2, True)
+    totals = totals_of(said)
+    assert totals["delivered"] == len(cable.seen(totals["delivered"]))
+    assert totals["dropped"] == {"shutdown": 2 - totals["delivered"]}
+    assert totals["held"] == 1
 
 
 def test_an_interface_that_goes_down_is_waited_for(cable: Cable) -> None:

@@ -127,6 +127,21 @@ def test_files_that_overlap_are_put_in_order_where_that_is_asked_for(
     assert f"{odd} is processed: 150 packets" in tool.said()
 
 
+def test_a_word_about_one_of_those_that_are_played_as_one_is_heard(
+    tools: Tools, tmp_path: Path, control: Path
+) -> None:
+    inputs = files(tmp_path, 20_000, 20_000)
+    tool = held_back(tools, control, inputs, "--merge")
+    queue(control, "allow", "--all")
+    wait_for_states(control, "playing", "playing")
+    # Nobody reads, so both are still there to be told of.
+    queue(control, "skip", inputs[1])
+    stream = tool.stdout.read()
+    assert tool.wait() == 0, tool.said()
+    assert len(packets.numbers(stream)) < 40_000
+    assert f"{inputs[1]} is skipped" in tool.said()
+
+
 def test_the_receiver_is_away_and_comes_back(
     tools: Tools, tmp_path: Path, endpoint: str
 ) -> None:
@@ -414,6 +429,17 @@ def test_what_is_no_socket_is_left_alone(tools: Tools, tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_a_file_has_one_name_from_whatever_folder(
+    tools: Tools, tmp_path: Path, control: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (path,) = files(tmp_path, 5)
+    tool = held_back(tools, control, [tmp_path / "elsewhere" / ".." / path.name])
+    queue(control, "allow", os.path.relpath(path))
+    assert packets.numbers(tool.stdout.read()) == list(range(5))
+    assert tool.wait() == 0
+
+
 # Folders that are watched.
 
 
@@ -441,6 +467,25 @@ def test_a_file_is_taken_up_when_its_writer_has_closed_it(
     numbers = packets.numbers(tool.stdout.read())
     assert numbers == [*range(5), *range(10, 15), *range(5, 10), *range(15, 20)]
     assert tool.wait() == 0
+
+
+def test_what_comes_from_a_folder_is_there_after_an_interrupt(
+    tools: Tools, tmp_path: Path, control: Path
+) -> None:
+    """An end that is whole never comes. The folder's name is of where we are."""
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    packets.write(folder / "a.pcap", range(5))
+    out = tmp_path / "out.pcap"
+    options = ("--watch", os.path.relpath(folder), "--control", control)
+    tool = dispatch(tools, f"file:{out}", *options)
+    wait_for(tool, control)
+    wait_for_states(control, "processed")
+    (file,) = queue(control, "list").said["files"]
+    assert file["path"] == str(folder / "a.pcap")
+    tool.process.terminate()
+    assert tool.wait() == 0, tool.said()
+    assert packets.numbers(out.read_bytes()) == list(range(5))
 
 
 def test_where_the_kernel_does_not_say_who_writes_a_file_rests_a_while(

@@ -79,7 +79,7 @@ def test_a_filter_that_is_none_is_refused_with_what_is_wrong(
     _, address = keeper(tools, tmp_path, savefile, "--keep", "16MiB")
     code, _, said = query(tools, address, "--filter", "port nowhere/x")
     assert code == 2
-    assert said.startswith("error: --filter 'port nowhere/x' is no filter for link")
+    assert said.startswith("error: 'port nowhere/x' is no filter for link")
     assert len(said.splitlines()) == 1
 
 

@@ -62,6 +62,14 @@ def assert_sender_conserves(totals: Totals) -> None:
     assert totals["dropped"] == sum(totals.dropped.values()), totals.line
 
 
+def assert_files_conserve(totals: Totals) -> None:
+    """Every packet that was read from files is somewhere."""
+    assert totals["read"] == (
+        totals["delivered"] + totals["held"] + totals["dropped"] + totals["skipped"]
+    ), totals.line
+    assert totals["dropped"] == sum(totals.dropped.values()), totals.line
+
+
 def assert_receiver_conserves(totals: Totals) -> None:
     """Every packet that was received is somewhere."""
     assert (
@@ -158,6 +166,8 @@ class Tool:
         totals = Totals(lines[0])
         if totals.line.startswith("totals: logged"):
             assert_sender_conserves(totals)
+        elif re.match(r"totals: \d+ files", totals.line):
+            assert_files_conserve(totals)
         else:
             assert_receiver_conserves(totals)
         return totals

@@ -35,7 +35,7 @@ def sift(
 
 
 def test_a_filter_that_is_none_for_the_link_type_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"--filter 'ether host .* link type raw"):
+    with pytest.raises(ConfigError, match=r"'ether host .* link type raw"):
         sift(batch(RAW, ipv4(40)), "ether host 02:00:00:00:00:01")
 
 

@@ -35,7 +35,7 @@ def config(output: str = "file:/tmp/out.pcap", **values: Any) -> ReplayConfig:
         ({"plan": MergePlan(until_ns=5, together=True)}, "--together moves files"),
         ({"mtu": Mtu(20, cuts=False)}, "--skip-mtu 20"),
         ({"mtu": Mtu(1 << 20, cuts=True)}, "--cut-mtu"),
-        ({"filter": "tcp prt 80"}, "--filter 'tcp prt 80' is no filter"),
+        ({"filter": "tcp prt 80"}, "'tcp prt 80' is no filter"),
         ({"linger_ns": -1}, "--linger"),
     ],
 )
