@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("flow_ffi", "link_ffi", "linux_ffi", "nflog_ffi", "pcap_ffi", "pcap_zmq")
+PACKAGES = (
+    "filter_ffi",
+    "flow_ffi",
+    "link_ffi",
+    "linux_ffi",
+    "nflog_ffi",
+    "pcap_ffi",
+    "pcap_zmq",
+    "replay_ffi",
+)
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text())
     for package in PACKAGES
@@ -46,7 +55,9 @@ ONLY_IN = {
         "link_ffi.",
     ),
     "link_ffi._link": ("link_ffi.",),
+    "filter_ffi._filter": ("filter_ffi.",),
     "flow_ffi._flow": ("flow_ffi.",),
+    "replay_ffi._replay": ("replay_ffi.",),
     "nflog_ffi.socket": ("pcap_zmq.sources.nflog", "nflog_ffi."),
     "nflog_ffi.errors": ("pcap_zmq.sources.nflog", "nflog_ffi."),
     "nflog_ffi.limits": (
@@ -65,6 +76,9 @@ ONLY_IN = {
         "pcap_zmq.sinks.process",
         # Gives a file its name and overwrites none.
         "pcap_zmq.disk.leftover",
+        "pcap_zmq.sinks.capture_parts",
+        # Octets into a pipe, and how many, whatever happens.
+        "pcap_zmq.disk.moving",
         "linux_ffi.",
     ),
     # The crossings stand on their own: nflog_ffi has no clock to be told by.
@@ -81,25 +95,31 @@ ONLY_IN = {
     "lz4": (),
     "prometheus_client": ("pcap_zmq.metrics.prometheus",),
     "datadog": ("pcap_zmq.metrics.statsd",),
+    "redis": ("pcap_zmq.sources.redis_server",),
     "http": (),
     "socketserver": ("pcap_zmq.metrics.server",),
     "wsgiref": ("pcap_zmq.metrics.server",),
     "threading": (
         "pcap_zmq.metrics.question",
         "pcap_zmq.metrics.server",
-        "pcap_zmq.sources.savefile",
+        # Redis' client waits for the network.
+        "pcap_zmq.sources.redis_clerk",
+        "pcap_zmq.sources.read_ahead",
     ),
-    "queue": ("pcap_zmq.sources.savefile",),
+    "queue": ("pcap_zmq.sources.read_ahead", "pcap_zmq.sources.redis_clerk"),
     # Only to list what other programs know; nothing else starts one.
     "subprocess": ("pcap_zmq.doctor.look.programs",),
     # To find the functions of the libzmq that pyzmq has loaded.
     "ctypes": ("pcap_zmq.doctor.look.host", "link_ffi.intake"),
-    "multiprocessing": ("pcap_zmq.tools.map",),
+    "multiprocessing": ("pcap_zmq.tools.filter_workers", "pcap_zmq.tools.map"),
     "asyncio": (),
     "random": (),
     "pickle": (),
     "socket": (
         "pcap_zmq.connections",
+        # Who tells a running tool what to do, and asks it.
+        "pcap_zmq.control_socket",
+        "pcap_zmq.tools.queue",
         "pcap_zmq.sinks.broadcast",
         "pcap_zmq.sinks.clients",
         "pcap_zmq.sinks.listening",
@@ -112,16 +132,19 @@ ONLY_IN = {
         "pcap_zmq.tools.keygen",
         "pcap_zmq.tools.relay_config",
         "pcap_zmq.tools.send_config",
+        "pcap_zmq.tools.way_out",
     ),
     "pwd": ("pcap_zmq.doctor.look.rights", "pcap_zmq.privileges"),
     # Whatever it loads by name is not seen here: so only these two.
     "importlib": ("pcap_zmq.formats.codec", "pcap_zmq.__init__"),
     "cffi": (
+        "filter_ffi._build",
         "flow_ffi._build",
         "link_ffi._build",
         "linux_ffi._build",
         "nflog_ffi._build",
         "pcap_ffi._build",
+        "replay_ffi._build",
     ),
 }
 
@@ -208,18 +231,54 @@ LAYERS = {
     "pcap_zmq.sources.": (
         *VALUES,
         *EDGE,
+        # Of any source that it holds back until it is due.
+        "pcap_zmq.ports",
         "pcap_zmq.sockets",
         # The link has a door, and the door knows who is there.
         "pcap_zmq.sources.door",
         "pcap_zmq.sources.gate",
         # What a source of packets and a survey stand on.
+        "pcap_zmq.sources.archive",
         "pcap_zmq.sources.capture_file",
         "pcap_zmq.sources.inputs",
+        "pcap_zmq.sources.files",
+        "pcap_zmq.sources.packets",
+        # What a merge of files is made of.
+        "pcap_zmq.sources.descriptors",
+        "pcap_zmq.sources.joined",
+        "pcap_zmq.sources.merge_input",
+        "pcap_zmq.sources.merge_turn",
+        "pcap_zmq.sources.merged",
+        # What the flow of an event is looked for in, and by.
+        "pcap_zmq.sources.flow_sieve",
+        "pcap_zmq.sources.merge_input",
+        "pcap_zmq.sources.merged",
+        "pcap_zmq.sources.packets",
+        # What a dispatcher is made of, and remembers.
+        "pcap_zmq.disk.checkpoint",
+        "pcap_zmq.sources.agenda",
+        "pcap_zmq.sources.agenda_queue",
+        "pcap_zmq.sources.asking",
+        "pcap_zmq.sources.playing",
+        "pcap_zmq.sources.read_ahead",
+        # The agenda that Redis keeps.
+        "pcap_zmq.sources.instance",
+        "pcap_zmq.sources.redis_clerk",
+        "pcap_zmq.sources.redis_errands",
+        "pcap_zmq.sources.redis_events",
+        "pcap_zmq.sources.redis_others",
+        "pcap_zmq.sources.redis_server",
         "pcap_zmq.allowed",
         "pcap_zmq.connections",
         "pcap_zmq.units",
     ),
-    "pcap_zmq.disk.": (*VALUES, "pcap_zmq.formats.", "pcap_zmq.disk."),
+    "pcap_zmq.disk.": (
+        *VALUES,
+        "pcap_zmq.formats.",
+        "pcap_zmq.disk.",
+        "pcap_zmq.units",
+    ),
+    "pcap_zmq.control_socket": (*VALUES, "pcap_zmq.clock", "pcap_zmq.poll"),
     "pcap_zmq.sinks.": (
         *VALUES,
         *EDGE,
@@ -231,6 +290,9 @@ LAYERS = {
         # What pipes have in common, whoever reads them.
         "pcap_zmq.sinks.pipe",
         "pcap_zmq.sinks.process",
+        # An interface is opened, and its troubles told, elsewhere.
+        "pcap_zmq.sinks.device",
+        "pcap_zmq.sinks.device_state",
         # What a live stream is made of.
         "pcap_zmq.sinks.clients",
         "pcap_zmq.sinks.listening",
@@ -255,7 +317,9 @@ LAYERS = {
         "pcap_zmq.metrics.exporters",
         "pcap_zmq.formats.capture_index",
         "pcap_zmq.formats.clock_offset",
+        "pcap_zmq.formats.control",
         "pcap_zmq.formats.excerpt",
+        "pcap_zmq.formats.gophercap",
         "pcap_zmq.formats.inquiry",
         "pcap_zmq.formats.linktype",
         "pcap_zmq.formats.codec",

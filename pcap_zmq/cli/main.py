@@ -7,13 +7,18 @@ from pcap_zmq import __version__
 NAMES = (
     "completion",
     "config",
+    "dispatch",
     "doctor",
     "extcap",
+    "extract",
+    "filter",
     "keygen",
     "map",
     "query",
+    "queue",
     "recv",
     "relay",
+    "replay",
     "send",
     "status",
 )
@@ -39,6 +44,10 @@ def subcommand(name: str) -> click.Command | None:
             from pcap_zmq.cli.config import config
 
             return config
+        case "dispatch":
+            from pcap_zmq.cli.dispatch import dispatch
+
+            return dispatch
         case "doctor":
             from pcap_zmq.cli.doctor import doctor
 
@@ -47,6 +56,14 @@ def subcommand(name: str) -> click.Command | None:
             from pcap_zmq.cli.extcap import extcap
 
             return extcap
+        case "extract":
+            from pcap_zmq.cli.extract import extract
+
+            return extract
+        case "filter":
+            from pcap_zmq.cli.filter import filter_command
+
+            return filter_command
         case "keygen":
             from pcap_zmq.cli.keygen import keygen
 
@@ -59,6 +76,10 @@ def subcommand(name: str) -> click.Command | None:
             from pcap_zmq.cli.query import query
 
             return query
+        case "queue":
+            from pcap_zmq.cli.queue import queue
+
+            return queue
         case "recv":
             from pcap_zmq.cli.receive import receive
 
@@ -67,6 +88,10 @@ def subcommand(name: str) -> click.Command | None:
             from pcap_zmq.cli.relay import relay
 
             return relay
+        case "replay":
+            from pcap_zmq.cli.replay import replay
+
+            return replay
         case "send":
             from pcap_zmq.cli.send import send
 

@@ -119,5 +119,5 @@ def file_tool_config(output: str, flags: dict[str, Any]) -> "FileToolConfig":
         ),
         user=flags.pop("user"),
         linger_ns=flags.pop("linger"),
-        report_ns=flags.pop("report"),
+        report_ns=flags.pop("report") or 0,
     )
