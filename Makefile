@@ -2,7 +2,7 @@
 # environment with the native crossings, then the demo, the tests or the benchmarks.
 
 PYTHON ?= python3
-PYTEST_ARGS ?= -n auto
+PYTEST_ARGS ?= -n auto --dist worksteal
 MINUTES ?= 10
 JOBS ?= 1
 
@@ -37,7 +37,7 @@ lint: $(VENV)/.installed ## Style, by ruff
 types: $(VENV)/.installed ## Types, by mypy
 	$(RUN)/mypy
 
-suite: $(VENV)/.installed ## The tests; PYTEST_ARGS="-n auto" says how
+suite: $(VENV)/.installed ## The tests; PYTEST_ARGS="-n auto --dist worksteal" says how
 	$(RUN)/pytest $(PYTEST_ARGS)
 
 booted: $(VENV)/.installed ## The units under a systemd of their own; as root
