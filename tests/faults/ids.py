@@ -41,6 +41,7 @@ class Ids:
         self.witness = Witness()
         self.torn: list[int] = []
         """Octets of a torn record at the end of each stream that is over."""
+        self._begun = 0
         self._fifo = fifo
         self._step = step
         self._failure: BaseException | None = None
@@ -71,6 +72,11 @@ class Ids:
         """Raises what the witness found wrong with the stream itself."""
         if self._failure is not None:
             raise self._failure
+
+    def last_torn(self) -> int:
+        """Of `torn`, when the receiver has ended and so every stream is over."""
+        wait_until(lambda: len(self.torn) == self._begun, PATIENCE_S, "the last octets")
+        return self.torn[-1]
 
     def has(self, mark: int, count: int) -> bool:
         """Whether the packets of a mark have come up to this many."""
@@ -144,6 +150,7 @@ class Ids:
             while octets := os.read(stdout.fileno(), 1 << 16):
                 self._may_see.wait()
                 if not has_begun:
+                    self._begun += 1
                     self.witness.begin()
                     has_begun = True
                 self.witness.feed(octets)

@@ -117,5 +117,5 @@ class Scene:
         assert (sender["missed"], sender["dropped"], sender["held"]) == (0, 0, 0)
         assert (receiver["written"], receiver["dropped"]) == (count, 0)
         assert (self.line["logged"], self.line["delivered"]) == (count, count)
-        assert self.ids.torn[-1] == 0
+        assert self.ids.last_torn() == 0
         return sender, receiver

@@ -84,7 +84,7 @@ def test_a_sender_killed_at_load_loses_only_what_it_held(world: World) -> None:
         # What it had told of, and not handed over, is known to have died with it.
         assert scene.line["runs"] == 2
         assert set(scene.line["dropped"]) <= {"sender_gone"}
-        assert scene.ids.torn[-1] == 0
+        assert scene.ids.last_torn() == 0
 
 
 def test_a_sender_that_is_stopped_hands_over_all_that_was_logged(world: World) -> None:
