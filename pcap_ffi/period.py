@@ -24,8 +24,9 @@ class Period:
         only_forward: bool = False,
     ) -> None:
         self._c = ffi.new("struct period *")
-        self._c.from_ns = -ALL if from_ns is None else from_ns
-        self._c.until_ns = ALL if until_ns is None else until_ns
+        # Whoever says it need not know how far a record's times go.
+        self._c.from_ns = -ALL if from_ns is None else min(max(-ALL, from_ns), ALL)
+        self._c.until_ns = ALL if until_ns is None else min(max(-ALL, until_ns), ALL)
         self._c.moved_ns = moved_ns
         self._c.only_forward = only_forward
         self._c.first_ns = ALL

@@ -37,7 +37,7 @@ class _Client:
     def __init__(self, connection: socket.socket, now: Instant) -> None:
         self.connection = connection
         self.heard = b""
-        self.answers = b""
+        self.answer = memoryview(b"")
         self.since_ns = now.mono_ns
 
 
@@ -93,11 +93,14 @@ class ControlSocket:
         if len(self._clients) < CLIENTS_MAX:
             yield Watch(self._listener.fileno(), READABLE)
         for client in self._clients:
-            events = WRITABLE if client.answers else READABLE
+            events = WRITABLE if client.answer else READABLE
             yield Watch(client.connection.fileno(), events)
 
     def due(self) -> int | None:
         """When patience is at an end."""
+        if any(b"\n" in c.heard and not c.answer for c in self._clients):
+            # It has asked for more than it was told.
+            return 0
         since = (client.since_ns for client in self._clients)
         return min((ns + PATIENCE_NS for ns in since), default=None)
 
@@ -178,7 +181,13 @@ class ControlSocket:
         return False
 
     def _hear(self, client: _Client, now: Instant) -> bool:
-        """False: it is gone, or talks nonsense without end."""
+        """False: it is gone, or talks nonsense without end. Who does not listen is
+        not heard any further: answers are long, and would pile up."""
+        if client.answer:
+            return True
+        if b"\n" in client.heard:
+            self._answer_first(client)
+            return True
         try:
             octets = client.connection.recv(CHUNK)
         except BlockingIOError:
@@ -186,17 +195,22 @@ class ControlSocket:
         if not octets:
             return False
         client.since_ns = now.mono_ns
-        *lines, client.heard = (client.heard + octets).split(b"\n")
-        for line in lines:
-            client.answers += self._answer(line)
+        client.heard += octets
+        if b"\n" in octets:
+            self._answer_first(client)
+            return True
         return len(client.heard) <= self._line_max
 
+    def _answer_first(self, client: _Client) -> None:
+        line, _, client.heard = client.heard.partition(b"\n")
+        client.answer = memoryview(self._answer(line))
+
     def _talk(self, client: _Client, now: Instant) -> bool:
-        if client.answers:
+        if client.answer:
             try:
-                sent = client.connection.send(client.answers)
+                sent = client.connection.send(client.answer)
             except BlockingIOError:
                 return True
-            client.answers = client.answers[sent:]
+            client.answer = client.answer[sent:]
             client.since_ns = now.mono_ns
         return True

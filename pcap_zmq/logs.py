@@ -29,6 +29,9 @@ _PRIORITIES = (
     (logging.INFO, 6),
     (logging.NOTSET, 7),
 )
+LINE_MAX = 1 << 16
+"""Letters of a message: names come from elsewhere, and some are of megabytes."""
+
 _STATEMENTS = {"error": logging.ERROR, "totals": logging.INFO}
 
 root = logging.getLogger()
@@ -222,4 +225,6 @@ def message_of(record: logging.LogRecord, formatter: logging.Formatter) -> str:
     message = record.getMessage()
     if record.exc_info:
         message = f"{message}\n{formatter.formatException(record.exc_info)}"
+    if len(message) > LINE_MAX:
+        message = f"{message[:LINE_MAX]} (and {len(message) - LINE_MAX} letters more)"
     return message

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pcap_zmq import logs
 from pcap_zmq.clock import utc_text
 from pcap_zmq.limiter import KINDS_MAX, QUIET_NS
-from pcap_zmq.logs import JsonFormatter, LineHandler, TextFormatter
+from pcap_zmq.logs import LINE_MAX, JsonFormatter, LineHandler, TextFormatter
 from pcap_zmq.packet import Instant
 
 HOSTILE = {
@@ -99,6 +99,14 @@ def test_what_comes_from_elsewhere_cannot_break_a_line(
         (line,) = lines.written
         assert line.isprintable()
     assert objects.objects[0]["message"] == f"a sender called {HOSTILE[what]} is here"
+
+
+def test_a_name_of_megabytes_does_not_fill_the_log(text: Lines, objects: Lines) -> None:
+    for lines in (text, objects):
+        lines.logger.warning("%s is there", "\x1b" * 5_000_000)
+        (line,) = lines.written
+        assert len(line) < 10 * LINE_MAX
+        assert "letters more)" in line
 
 
 @given(st.text(st.characters(codec=None)))

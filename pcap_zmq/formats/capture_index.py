@@ -17,6 +17,9 @@ VERSION = 1
 
 _LIST_SEPARATOR = " "
 
+INDEX_MAX = 1 << 30
+"""Octets of an index that is read."""
+
 NUMBER_MAX = (1 << 64) - 1
 """Beyond it nobody has counted."""
 

@@ -26,6 +26,10 @@ LINES_AT = 256
 """What comes before has a place of its own, and is written over itself."""
 
 
+_NUMBER_MAX = (1 << 63) - 1
+_VERDICTS = frozenset({"", "allow", "deny", "skip"})
+
+
 class Where(enum.Enum):
     """What has become of a file of the queue."""
 
@@ -211,9 +215,13 @@ def _decode_line(text: bytes) -> Line:
         case "item":
             item = Item(**{**said, "where": Where(said["where"])})
             _check(item.number, item.packets, texts=(item.path, item.verdict, item.why))
+            if item.verdict not in _VERDICTS:
+                raise ValueError(item.verdict)
             return item
         case "play":
             play = Play(**said)
+            if not isinstance(play.paths, list) or not play.paths:
+                raise ValueError("no paths")
             _check(
                 play.serial,
                 play.arrived,
@@ -241,7 +249,7 @@ def _decode_line(text: bytes) -> Line:
 
 
 def _check(*numbers: int, texts: tuple[str, ...]) -> None:
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    if not all(type(n) is int and 0 <= n <= _NUMBER_MAX for n in numbers):
         raise ValueError("a number")
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("a text")

@@ -17,6 +17,7 @@ from pcap_zmq.formats.codec import library
 PIECE = 1 << 18
 """Octets that come out at once, at most: a small file may hold very much."""
 
+_STEP = 1 << 15
 _ZSTD_STEP = 1 << 11
 """The library gives all that these octets hold: 128 KiB for four of them at most."""
 
@@ -74,6 +75,11 @@ class Undo:
 
     def feed(self, octets: bytes) -> Iterator[bytes]:
         """What becomes of the next octets, in pieces. Raises FormatError."""
+        # Of streams back to back, what is behind each of them is copied.
+        for at in range(0, len(octets), _STEP):
+            yield from self._feed(octets[at : at + _STEP])
+
+    def _feed(self, octets: bytes) -> Iterator[bytes]:
         while octets:
             if self._is_between:
                 # Padding, as of tapes: no magic number begins so.

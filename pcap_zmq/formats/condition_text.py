@@ -25,6 +25,7 @@ from pcap_zmq.formats.conditions import (
 _ALIASES = {"ipv6-icmp": 58, "ip-encap": 4, "ospfigp": 89}
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
 _PROTOCOL = re.compile(r"(?:proto:)?([0-9]{1,3})")
+_PROTOCOL_MAX = 64
 _PORT = re.compile(r"[0-9]{1,5}")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([a-z]+))?")
 _ETHER = re.compile(r"[0-9a-f]{2}([:-]?)(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}")
@@ -62,6 +63,9 @@ def parse_network(text: str) -> Network:
 @functools.lru_cache(1 << 8)
 def parse_protocol(text: str) -> int:
     """By its name, as Suricata has it too, or its number. Raises NoValueError."""
+    if len(text) > _PROTOCOL_MAX:
+        # What is a name, and blanks, would be remembered.
+        raise NoValueError(f"{text[:_PROTOCOL_MAX]!r}... is no IP protocol")
     word = text.strip().lower()
     number = PROTOCOLS.get(word, _ALIASES.get(word))
     if number is None and (found := _PROTOCOL.fullmatch(word)):

@@ -46,3 +46,8 @@ class FilePart:
     def settle(self) -> None:
         """The batch has arrived, at who does not count packets: a receiver."""
         self.count_written(self._left)
+
+
+def file_of(receipt: object) -> str:
+    """Whose packets they are, for people."""
+    return receipt.tally.name if isinstance(receipt, FilePart) else "a file"

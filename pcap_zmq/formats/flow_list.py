@@ -182,6 +182,10 @@ def _take(listed: Listed, columns: Sequence[str], fields: list[str]) -> None:
     listed.services.setdefault(ports, set()).add(network)
 
 
+_FLOW_ID_MAX = (1 << 64) - 1
+"""It may become a folder's name."""
+
+
 @dataclass(slots=True)
 class Events:
     """What a file of events names."""
@@ -224,7 +228,8 @@ def _take_event(found: Events, line: bytes, wanted: frozenset[str]) -> None:
         found.without_flow += 1
         return
     number = event.get("flow_id")
-    found.flows.setdefault(ends, str(number) if isinstance(number, int) else "")
+    is_number = type(number) is int and 0 <= number <= _FLOW_ID_MAX
+    found.flows.setdefault(ends, str(number) if is_number else "")
 
 
 def flow_of_event(event: Mapping[str, object]) -> Flow:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pcap_zmq.errors import FormatError
-from pcap_zmq.formats.capture_index import Entry
+from pcap_zmq.formats.capture_index import NUMBER_MAX, Entry
 from pcap_zmq.units import NS_PER_S
 
 
@@ -61,7 +61,9 @@ def _file_of(item: Any) -> MappedFile:
 
 def _number(item: dict[str, Any], name: str) -> int:
     value = item.get(name, 0)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise FormatError(f"a file whose {name} is {value!r:.40}")
+    if not 0 <= value <= NUMBER_MAX:
         raise FormatError(f"a file whose {name} is {value!r:.40}")
     return value
 

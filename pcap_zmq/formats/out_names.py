@@ -28,6 +28,8 @@ class OutNames:
 
     def __init__(self) -> None:
         self._taken = set[str]()
+        # Of a stem that was taken: the number that it got last.
+        self._numbers = dict[str, int]()
 
     def stem(self, place: str) -> str:
         """For an input at this place. Never leads out of the folder that it is put
@@ -37,10 +39,14 @@ class OutNames:
         parts = [part for part in parts if part not in {"", "..", "."}][-_DEPTH_MAX:]
         name = _without_endings(parts[-1]) if parts else "capture"
         folder = "".join(f"{part}/" for part in parts[:-1])
-        number, stem = 1, folder + name
+        first = stem = folder + name
+        number = self._numbers.get(first, 1)
+        if number > 1:
+            stem = f"{first}-{number}"
         while (key := _LINKTYPE.sub("", stem)) in self._taken:
             number += 1
-            stem = f"{folder}{name}-{number}"
+            stem = f"{first}-{number}"
+            self._numbers[first] = number
         self._taken.add(key)
         return stem
 

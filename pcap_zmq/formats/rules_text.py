@@ -7,7 +7,7 @@ TOML 1.0.0.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -94,8 +94,10 @@ def _read_toml(text: str, name: str) -> Read:
 
 def _read_yaml(text: str, name: str) -> Read:
     yaml = library("yaml", "yaml")
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)(text)
+    kind = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    loader = kind(text)
     try:
+        _check_depth(yaml.parse(text, Loader=kind), name)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -109,6 +111,18 @@ def _read_yaml(text: str, name: str) -> Read:
         return Read(name, {})
     walk = _Walk(name)
     return Read(name, walk.plain(node, ()), walk.lines)
+
+
+def _check_depth(events: Iterable[Any], name: str) -> None:
+    """Before nodes are made of it: PyYAML in C would use up the stack and be gone.
+    Raises ConfigError, and whatever the events do."""
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        if depth > DEPTH_MAX + 2:
+            line = event.start_mark.line + 1
+            raise ConfigError(f"{name}:{line}: is nested too deeply")
 
 
 class _Walk:

@@ -72,7 +72,7 @@ class Extent:
         """By which a loop moves on: the duration, and one mean gap."""
         if not self.duration_ns:
             return LONE_GAP_NS
-        return self.duration_ns + max(1, self.duration_ns // (self.packets - 1))
+        return self.duration_ns + max(1, self.duration_ns // max(1, self.packets - 1))
 
     def moved_ns(self, turn: int) -> int:
         """By how much in this turn, from 0 on. Where packet records cannot hold the

@@ -71,6 +71,7 @@ class RedisAgenda:
         self._deadlines: dict[str, int] = {}
         self._is_wanted = self._is_over = self._is_away = self._is_closed = False
         self._seen = Seen(0, is_suspended=False)
+        self._given_back = 0
 
     def serve(self, now: Instant) -> None:
         """Takes what the clerk has heard. Raises TransportError where nobody asks the
@@ -123,6 +124,7 @@ class RedisAgenda:
         for known in (self._verdicts, self._deadlines, self._paths):
             known.pop(claim.key, None)
         self._unheard.add(claim.key)
+        self._given_back += outcome.ending is Ending.REQUEUE
         lists = _LISTS[outcome.ending]
         if outcome.ending is Ending.BROKEN and outcome.packets:
             lists += _LISTS[Ending.PROCESSED]
@@ -141,8 +143,8 @@ class RedisAgenda:
         return self._is_over and not self._stays and not self._ready
 
     def queued(self) -> int:
-        """When the clerk looked last."""
-        return self._seen.queued
+        """When the clerk looked last, and what we give back since."""
+        return self._seen.queued + self._given_back + len(self._ready)
 
     def close(self) -> None:
         """What is still ours goes back to the queue."""
@@ -179,7 +181,7 @@ class RedisAgenda:
                 if event.is_suspended is not self._seen.is_suspended:
                     how = "stops" if event.is_suspended else "goes on"
                     logger.info("the stream %s: PCAPDJ_SUSPEND", how)
-                self._seen = event
+                self._seen, self._given_back = event, 0
             case Complaint():
                 logger.warning(event.message, *event.values)
             case Away():

@@ -16,12 +16,13 @@ told again.
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from pcap_zmq.clock import NS_PER_MS, NS_PER_S
-from pcap_zmq.errors import ConfigError
+from pcap_zmq.errors import ConfigError, PcapZmqError
 from pcap_zmq.sources.instance import new_name
 from pcap_zmq.sources.redis_events import (
     Claimed,
@@ -100,7 +101,8 @@ class Errands:
         self._type_of_auth = b"none"
         self._seen: Seen | None = None
         self._empty: Empty | None = None
-        self._join()
+        with self._sensible():
+            self._join()
 
     # What there is to do.
 
@@ -129,6 +131,10 @@ class Errands:
 
     def turn(self, now_ns: int) -> bool:
         """Whether somebody was asked for a permission just now."""
+        with self._sensible():
+            return self._turn(now_ns)
+
+    def _turn(self, now_ns: int) -> bool:
         self._settle(now_ns)
         if now_ns >= self._sweep_due_ns:
             self._others.sweep()
@@ -141,8 +147,20 @@ class Errands:
 
     def leave(self, now_ns: int) -> None:
         """What is still ours goes back."""
-        self._settle(now_ns)
-        self._step("leave")
+        with self._sensible():
+            self._settle(now_ns)
+            self._step("leave")
+
+    @contextmanager
+    def _sensible(self) -> Iterator[None]:
+        """What is in the keys may be whatever somebody has put there."""
+        try:
+            yield
+        except PcapZmqError:
+            # Some of these are errors of values, too.
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._server.nonsense() from error
 
     def _settle(self, now_ns: int) -> None:
         if now_ns >= self._hold_due_ns:

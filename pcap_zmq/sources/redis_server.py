@@ -68,9 +68,25 @@ class RedisServer:
     def run(self, arguments: Sequence[str | bytes | int]) -> Any:
         """What the step gives: octets, or a list of them. Raises TransportError."""
         try:
-            return self._script(args=arguments)
+            answer = self._script(args=arguments)
         except self._failures as error:
             raise _in_our_words(self.url, error) from error
+        except (ValueError, TypeError, RecursionError) as error:
+            # Out of the client library: numbers that are none, and the like.
+            raise self.nonsense() from error
+        parts = answer if isinstance(answer, list) else [answer]
+        if not all(isinstance(part, bytes) for part in parts):
+            raise self.nonsense()
+        return answer
+
+    def nonsense(self) -> TransportError:
+        """To be raised where an answer is none to what was asked: what comes after it
+        is not to be trusted either, so it is connected anew."""
+        self._client.connection_pool.disconnect()
+        return TransportError(
+            f"Redis at {self.url} answers what makes no sense: is it a Redis server, "
+            "and does nobody else write to its keys?"
+        )
 
     def close(self) -> None:
         """Twice is harmless."""

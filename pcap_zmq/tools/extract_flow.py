@@ -64,7 +64,8 @@ class ExtractFlow(FileTool):
             self._target = Path(way.spec.target)
 
     def _inputs(self) -> Sequence[str]:
-        return self._config.paths
+        # In a folder OUTPUT may lie from an earlier run, and is left out.
+        return [path for path in self._config.paths if not Path(path).is_dir()]
 
     def _open_source(self, opened: ExitStack) -> FileSource:
         self._log = FlowLog(

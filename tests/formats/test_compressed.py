@@ -93,6 +93,14 @@ def test_several_back_to_back_are_one(kind: Kind, step: int, times: int) -> None
 
 
 @KINDS
+def test_very_many_of_nearly_nothing_are_one(kind: Kind) -> None:
+    """Behind each of them all the rest was copied, of a MiB for seconds."""
+    one = COMPRESS[kind](b"x")
+    count = (1 << 18) // len(one)
+    assert undone(kind, one * count, 1 << 20) == (b"x" * count, True)
+
+
+@KINDS
 def test_padding_between_and_after_is_passed_over(kind: Kind) -> None:
     octets = COMPRESS[kind](SOME) + bytes(4)
     assert undone(kind, octets * 2, 3) == (SOME * 2, True)

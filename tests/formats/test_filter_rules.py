@@ -67,6 +67,10 @@ from pcap_zmq.formats.filter_rules import DEPTH_MAX, decode, encode
         ("web: {kind: raw}\nweb: {kind: raw}", "f.yaml:2: 'web' is there twice"),
         ("? [a]\n: b", "f.yaml:1: a name has to be a text"),
         ("web: [", "f.yaml:2:1: "),
+        # Far beyond what the stack of PyYAML in C would hold.
+        ("[" * 1_000_000, "f.yaml:1: is nested too deeply"),
+        ("a:\n  " + "- " * 1_000_000, "f.yaml:2: is nested too deeply"),
+        ("? " * 1_000_000, "f.yaml:1: is nested too deeply"),
         ("web: \x00", "f.yaml: "),
         ("a: 1\n---\nb: 2", "f.yaml:2:1: "),
         ("../web: {kind: raw}", "cannot name a filter"),

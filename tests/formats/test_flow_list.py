@@ -142,6 +142,7 @@ def test_flows_of_events_of_the_types_are_taken_once_by_their_numbers() -> None:
         {"dest_port": 65_536},
         {"dest_port": -1},
         {"proto": "UNKNOWN"},
+        {"proto": "tcp" + " " * 1_000},
         {"dest_ip": "::1"},
         {"dest_ip": ["::1"]},
     ],
@@ -170,3 +171,10 @@ def test_a_line_that_is_no_event_counts_and_stops_nothing(line: bytes) -> None:
 def test_a_line_of_another_kind_of_json_is_no_event() -> None:
     found = decode_eve([b'"alert"', b'["alert"]', b'{"a": "alert"}'], ["alert"])
     assert found == Events()
+
+
+@pytest.mark.parametrize("number", [True, -1, 1 << 64, 10**300, 1.5, "7"])
+def test_what_is_no_number_of_a_flow_names_none(number: object) -> None:
+    """It may become a folder's name."""
+    found = decode_eve([event(flow_id=number)], ["alert"])
+    assert list(found.flows.values()) == [""]

@@ -40,6 +40,7 @@ ONE = Entry("a.pcap", "a.pcap", 100, 7, packets=1, first_ns=5 * S, last_ns=5 * S
         b'{"files": [{"path": 7}]}',
         b'{"files": [{"path": "a", "packets": -1}]}',
         b'{"files": [{"path": "a", "packets": true}]}',
+        b'{"files": [{"path": "a", "packets": 18446744073709551616}]}',
         b'{"files": [{"path": "a", "size": "1"}]}',
         b'{"files": [{"path": "a", "end": 1}]}',
     ],

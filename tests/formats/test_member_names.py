@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcap_zmq.formats.member_names import PART_MAX, MemberNames
+from pcap_zmq.formats.member_names import (
+    FOLDERS_MAX,
+    PART_MAX,
+    PATH_MAX,
+    MemberNames,
+)
 from tests.support.properties import thorough
 
 
@@ -74,3 +79,23 @@ def test_places_are_all_different_and_can_all_be_made(names: list[str]) -> None:
         for part in place.split("/"):
             assert part not in {"", ".", ".."}
             assert len(os.fsencode(part)) <= 255 - len("..part")
+
+
+def test_very_many_of_one_name_take_no_time() -> None:
+    """An archive may have a million of them; of each all numbers were tried once."""
+    names = MemberNames()
+    last = [names.place("a.pcap") for _ in range(30_000)][-1]
+    assert last == "a-30000.pcap"
+
+
+@pytest.mark.parametrize("name", ["a/" * 500_000 + "b.pcap", f"{'x' * 200}/" * 5_000])
+def test_of_a_path_that_is_too_long_the_end_is_kept(name: str) -> None:
+    """What is before each / of it was remembered: the square of its length."""
+    place = MemberNames().place(name)
+    assert name.strip("/").endswith(place)
+    assert len(place) <= PATH_MAX
+    assert place.count("/") <= FOLDERS_MAX
+
+
+def test_no_name_has_what_no_file_can_be_called() -> None:
+    assert MemberNames().place("a\0b/c\0") == "a_b/c_"

@@ -31,6 +31,13 @@ def test_a_name_is_none_that_a_link_type_makes_of_another() -> None:
     ]
 
 
+def test_very_many_of_one_name_take_no_time() -> None:
+    """An archive may have a million of them; of each all numbers were tried once."""
+    names = OutNames()
+    last = [names.stem("a.pcap") for _ in range(30_000)][-1]
+    assert last == "a-30000"
+
+
 def test_no_place_leads_out_of_the_folder() -> None:
     assert stems("../../etc/a.pcap", "/etc/b.pcap", "..", "/", ".gz", "./c") == [
         "etc/a",

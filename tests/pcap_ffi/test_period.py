@@ -106,3 +106,12 @@ def test_sizes_add_up(packets: list[Packet]) -> None:
     assert bytes(records) == records_of(packets)
     assert period.octets == sum(len(packet.data) for packet in packets)
     assert period.octets_on_wire == sum(packet.origlen for packet in packets)
+
+
+@pytest.mark.parametrize("beyond_ns", [1 << 63, 1 << 80])
+def test_bounds_may_be_beyond_all_times(beyond_ns: int) -> None:
+    """The year 9999, in an event from elsewhere, ended the process."""
+    records = records_at([1, 2, 3])
+    assert Period(-beyond_ns, beyond_ns).keep(records) == len(records)
+    assert Period(beyond_ns, None).keep(records_at([1])) == 0
+    assert Period(None, -beyond_ns).keep(records_at([1])) == 0

@@ -370,7 +370,9 @@ def test_what_is_given_back_is_the_first_again_and_is_the_same(
     claim = desk.claim()
     client.sadd(AUTH, "/a")
     assert desk.verdict(claim) is Verdict.ALLOW
+    desk.until(lambda: desk.agenda.queued() == 1, "the other one")
     desk.done(claim, Ending.REQUEUE, packets=3)
+    assert desk.agenda.queued() == 2
     desk.agenda.close()
     assert queue_of(client) == [b"/a", b"/b"]
     assert client.exists("PCAPDJ_STATE") == 0
@@ -651,3 +653,27 @@ def test_who_cannot_say_how_it_ended_says_that(
     desk.done(claim, Ending.PROCESSED)
     desk.agenda.close()
     assert "could not be told how it ended" in caplog.text
+
+
+def test_what_somebody_else_puts_into_our_list_is_not_the_end(
+    desk: Desk, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ended the thread that asks, and with it the stream."""
+    (me,) = client.hkeys("PCAPDJ_INSTANCES")
+    client.rpush(b"PCAPDJ_PROCESSING:" + me, "nonsense")
+    client.rpush(QUEUE, "/a")
+    assert desk.agenda.claim(desk.now) is None
+    desk.until(lambda: "makes no sense" in caplog.text, "a word about it")
+    client.delete(b"PCAPDJ_PROCESSING:" + me)
+    assert desk.claim().path == "/a"
+
+
+def test_a_file_that_can_have_no_name_is_claimed_like_any_other(
+    desk: Desk, client: Client
+) -> None:
+    path = b"/a\0b\n\xff\x1b[31m"
+    client.rpush(QUEUE, path)
+    claim = desk.claim()
+    assert os.fsencode(claim.path) == path
+    client.sadd(AUTH, path)
+    assert desk.verdict(claim) is Verdict.ALLOW

@@ -1,5 +1,8 @@
 """How a server is reached, and in one line why it is not."""
 
+import contextlib
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,54 @@ def test_nobody_there_is_one_line(server: RedisServer) -> None:
         "Connection refused$",
     ):
         RedisConfig(server.url).open()
+
+
+class Babbler:
+    """Listens, and says the same to everything."""
+
+    def __init__(self, word: bytes) -> None:
+        self._word = word
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    while connection.recv(1 << 16):
+                        connection.sendall(self._word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        b":abc\r\n",
+        b":5\r\n",
+        b"+OK\r\n",
+        b"$abc\r\n",
+        b"$-1\r\n",
+        b"*abc\r\n",
+        b"*2\r\n$-1\r\n:5\r\n",
+        b"*1\r\n$3\r\n\xff\xfe\xfd\r\n",
+        b"*1\r\n" * 5_000,
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ],
+)
+def test_what_is_no_redis_is_one_line(word: bytes) -> None:
+    babbler = Babbler(word)
+    try:
+        with pytest.raises(TransportError, match=r"^Redis at redis://127.0.0.1:\d+ "):
+            RedisConfig(f"redis://127.0.0.1:{babbler.port}").open()
+    finally:
+        babbler.close()
 
 
 def test_an_unknown_host_is_one_line() -> None:

@@ -1,5 +1,6 @@
 """Members of archives are read in one pass, and up to where the archive breaks."""
 
+import contextlib
 import gzip
 import io
 import random
@@ -10,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from pcap_zmq.errors import SavefileError
-from pcap_zmq.sources.archive import LONG_HEADER_MAX, archived
+from pcap_zmq.sources.archive import (
+    GLOBAL_MAX,
+    HEADERS_MAX,
+    LONG_HEADER_MAX,
+    archived,
+)
 from pcap_zmq.sources.inputs import members
 
 CONTENT = bytes(range(256)) * 3_000
@@ -50,6 +56,83 @@ def test_of_a_torn_archive_all_is_read_that_is_there(missing: int) -> None:
     found, why = all_of(whole[:end])
     assert found == {"a": b"first", "b": CONTENT[:-missing]}
     assert why == "a.tar: the archive breaks: it ends in the middle of a member"
+
+
+def header(kind: bytes, size: int) -> bytes:
+    """Of a member of this kind; a size that octal digits do not hold, too."""
+    member = tarfile.TarInfo("a")
+    member.type, member.size = kind, size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def entry(kind: bytes, content: bytes) -> bytes:
+    return header(kind, len(content)) + content + bytes(-len(content) % 512)
+
+
+def said(**values: str) -> bytes:
+    """Records of pax."""
+    lines = (f" {key.replace('_', '.')}={value}\n" for key, value in values.items())
+    # So long that two digits say it.
+    return b"".join(f"{len(line) + 2}{line}".encode() for line in lines)
+
+
+ENDLESS = {
+    "names": (entry(tarfile.GNUTYPE_LONGNAME, b"name\0") * 2_000, "recursion"),
+    "values": (entry(tarfile.XHDTYPE, said(comment="x" * 10)) * 2_000, "recursion"),
+    "a map of holes": (
+        entry(
+            tarfile.XHDTYPE,
+            said(GNU_sparse_major="1", GNU_sparse_minor="0", GNU_sparse_name="x"),
+        )
+        + entry(tarfile.REGTYPE, b"900000000\n" + b"0\n" * (HEADERS_MAX // 2)),
+        "headers of more than 4 MiB",
+    ),
+    "digits": (
+        entry(tarfile.XHDTYPE, b"1" * LONG_HEADER_MAX),
+        "a number that is none",
+    ),
+    "values for all": (
+        entry(
+            tarfile.XGLTYPE,
+            b"".join(said(**{f"k{n:09}": "v"}) for n in range(GLOBAL_MAX + 1)),
+        ),
+        "more than 64 things of all members",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_headers_without_end_are_refused(what: str) -> None:
+    """Each took minutes or gigabytes, or ended the process, and packs very well."""
+    octets, complaint = ENDLESS[what]
+    found, why = all_of(octets + tar(("a", b"first")))
+    assert found == {}
+    assert why.startswith("a.tar: the archive breaks: ")
+    assert complaint in why
+
+
+@pytest.mark.parametrize("size", [1 << 40, 1 << 80, -512, -(1 << 62)])
+@pytest.mark.parametrize(
+    "kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE]
+)
+def test_a_size_that_cannot_be_ends_what_nobody_reads(size: int, kind: bytes) -> None:
+    """Past the end tarfile went on for as long as it would have taken to read it."""
+    octets = tar(("a", b"first"))[:1024] + header(kind, size) + bytes(512)
+    names = []
+    with contextlib.suppress(SavefileError):
+        names += [member.name for member in archived("a.tar", io.BytesIO(octets))]
+    assert len(names) <= 2
+
+
+def test_holes_that_never_end_are_refused() -> None:
+    values = said(GNU_sparse_major="1", GNU_sparse_minor="0", GNU_sparse_name="x")
+    values += b"36 GNU.sparse.realsize=100000000000\n"
+    octets = entry(tarfile.XHDTYPE, values) + entry(
+        tarfile.REGTYPE, b"1\n0\n1\n".ljust(512, b"\0") + b"x"
+    )
+    found, why = all_of(octets + bytes(1024))
+    assert not any(found.values())
+    assert "holes make 100000000000 octets of it" in why
 
 
 def test_of_one_torn_between_members_all_is_read() -> None:
