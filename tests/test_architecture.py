@@ -260,6 +260,7 @@ LAYERS = {
         "pcap_zmq.sources.agenda_queue",
         "pcap_zmq.sources.asking",
         "pcap_zmq.sources.playing",
+        "pcap_zmq.sources.plays",
         "pcap_zmq.sources.read_ahead",
         # The agenda that Redis keeps.
         "pcap_zmq.sources.instance",

@@ -88,7 +88,8 @@ def map_command(
     breaks.
 
     PATHS are files, folders and patterns; pcap or pcapng, plain or compressed by gzip,
-    xz, zstd or lz4, also within tar archives. Exit codes: 0 done, 1 some files are
+    xz, zstd or lz4, also within tar archives; or an index of ours or GopherCap's
+    (*.json), for the files that it names. Exit codes: 0 done, 1 some files are
     broken, 2 usage, 3 permission.
     """
     # Here, so that --help loads nothing of it.

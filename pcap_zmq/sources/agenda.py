@@ -91,7 +91,8 @@ class Agenda(Protocol):
 
     def verdict(self, claim: Claim, now: Instant) -> Verdict | None:
         """What was said of it; None: nothing yet. Asked in every turn, also while the
-        file is being played: then only SKIP changes anything. Who has waited too long
+        file is being played: then only SKIP changes anything. Of several that are
+        played as one, only once the dispatcher was woken. Who has waited too long
         for an answer gets DENY from here, with a warning in the log."""
 
     def progress(self, claim: Claim, packets: int, now: Instant) -> None:

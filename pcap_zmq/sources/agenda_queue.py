@@ -148,12 +148,12 @@ class QueueAgenda:
             if item.where is not Where.PLAYING or verdict is Verdict.SKIP
         ]
         if names:
+            named = frozenset(names)
             chosen = [
-                i for i in open_items if i.path in names or f"#{i.number}" in names
+                i for i in open_items if i.path in named or f"#{i.number}" in named
             ]
         else:
-            claimed = self._claimed.values()
-            chosen = [item for item in open_items if item in claimed][:1]
+            chosen = [i for i in open_items if str(i.number) in self._claimed][:1]
         for item in chosen:
             item.verdict = verdict.value
             self._checkpoint.remember(item)

@@ -23,13 +23,13 @@ class _Asked:
 
 class Asking:
     """agenda: stays the caller's. may_join: whether one more may be played as one with
-    these. refused: is told of each file that is not to be played, which the agenda
-    knows then."""
+    so many, of which this is the first. refused: is told of each file that is not to be
+    played, which the agenda knows then."""
 
     def __init__(
         self,
         agenda: Agenda,
-        may_join: Callable[[list[Claim]], bool],
+        may_join: Callable[[Claim, int], bool],
         refused: Callable[[Claim], None],
     ) -> None:
         self._agenda = agenda
@@ -48,7 +48,7 @@ class Asking:
         return [asked.claim for asked in self._asked if asked.verdict is None]
 
     def advance(self, now: Instant) -> bool:
-        """Asks for one more, or hears what was said; whether there was anything."""
+        """Asks for more, or hears what was said; whether there was anything."""
         return self._claim(now) or self._hear(now)
 
     def take(self) -> list[Claim]:
@@ -67,27 +67,29 @@ class Asking:
         self._asked.clear()
 
     def _claim(self, now: Instant) -> bool:
-        if self._asked and not self._may_join(self.claims):
-            return False
-        claim = self._agenda.claim(now)
-        if claim is None:
-            return False
-        logger.info("next is %s", claim.path)
-        said = Verdict.ALLOW if claim.is_allowed else None
-        self._asked.append(_Asked(claim, said))
-        return True
+        before = len(self._asked)
+        # All at once: what is claimed is saved after each turn.
+        while not self._asked or self._may_join(self._asked[0].claim, len(self._asked)):
+            claim = self._agenda.claim(now)
+            if claim is None:
+                break
+            logger.info("next is %s", claim.path)
+            said = Verdict.ALLOW if claim.is_allowed else None
+            self._asked.append(_Asked(claim, said))
+        return len(self._asked) > before
 
     def _hear(self, now: Instant) -> bool:
         has_heard = False
-        for asked in list(self._asked):
-            if asked.verdict is not None:
-                continue
+        waiting = [asked for asked in self._asked if asked.verdict is None]
+        for asked in waiting:
             asked.verdict = self._agenda.verdict(asked.claim, now)
             has_heard = has_heard or asked.verdict is not None
             if asked.verdict in _UNLESS_ALLOWED:
-                self._asked.remove(asked)
                 ending = _UNLESS_ALLOWED[asked.verdict]
                 logger.info("%s is %s", asked.claim.path, ending.value)
                 self._agenda.done(asked.claim, Outcome(ending), now)
                 self._refused(asked.claim)
+        self._asked = [
+            asked for asked in self._asked if asked.verdict not in _UNLESS_ALLOWED
+        ]
         return has_heard

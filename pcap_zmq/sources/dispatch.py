@@ -15,7 +15,6 @@ Nothing new begins before what came before it is on the disk. What is played as 
 import logging
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from pcap_zmq.counters import FilesCounters, Skipped
@@ -27,6 +26,7 @@ from pcap_zmq.poll import Watch
 from pcap_zmq.sources.agenda import Agenda, Claim, Ending, Outcome, Verdict
 from pcap_zmq.sources.asking import Asking
 from pcap_zmq.sources.playing import Part, Playing
+from pcap_zmq.sources.plays import Plays
 from pcap_zmq.sources.read_ahead import ReadAhead
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ class _Show:
     opened: Opened
     ahead: ReadAhead[Batch]
     has_begun: bool = False
+    has_news: bool = True
+    """Something may have been said of one of several."""
     ending: Ending = Ending.PROCESSED
 
 
@@ -85,18 +87,10 @@ class DispatchSource:
         self._counters = counters
         self._begin_stream = begin
         self._has_begun = False
-        self._together = together
-        self._asking = Asking(agenda, self._may_join, self._refused)
+        self._plays = Plays(agenda, checkpoint, together=together)
+        self._asking = Asking(agenda, self._plays.may_join, self._plays.refuse)
         self._show: _Show | None = None
         self._next: tuple[Play, list[Claim]] | None = None
-        self._goes_on = False
-        # The agenda was told, and may not have heard.
-        self._ended: list[tuple[list[Claim], Playing]] = []
-        plays = checkpoint.memory.plays
-        self._next_serial = max(plays, default=0) + 1
-        # What an earlier run did not bring to its end.
-        self._left = {play.key: play for play in plays.values() if not play.is_told}
-        self._untold = [play for play in plays.values() if play.is_told]
         self._progress: tuple[str, int] | None = None
         self._is_stopping = False
         self._is_woken = False
@@ -126,6 +120,8 @@ class DispatchSource:
     def wake(self) -> None:
         """The agenda knows something new."""
         self._is_woken = True
+        if self._show is not None:
+            self._show.has_news = True
 
     # For the pipeline.
 
@@ -133,7 +129,7 @@ class DispatchSource:
         """Goes on as far as it may."""
         self._is_woken = False
         self._agenda.serve(now)
-        self._let_go()
+        self._plays.let_go()
         while self._advance(now):
             pass
         self._checkpoint.save(now)
@@ -185,7 +181,7 @@ class DispatchSource:
         """A stop; or nothing is queued, and nothing ever will be."""
         if self._is_stopping:
             return True
-        is_idle = self._show is None and self._next is None and not self._untold
+        is_idle = self._show is None and self._next is None and not self._plays.untold
         is_idle = is_idle and not self._asking.claims
         return is_idle and self._agenda.is_drained()
 
@@ -205,10 +201,7 @@ class DispatchSource:
             self._agenda.done(claim, Outcome(Ending.REQUEUE), now)
         self._asking.leave(now)
         if self._agenda.is_drained():
-            # Another has played it meanwhile.
-            for left in self._left.values():
-                self._forget(left)
-            self._left.clear()
+            self._plays.forget_left()
         self._checkpoint.save(now)
 
     def close(self) -> None:
@@ -227,13 +220,13 @@ class DispatchSource:
             return False
         if self._next is not None and not self._has_begun:
             self._has_begun = True
-            self._begin_stream(self._goes_on)
+            self._begin_stream(self._plays.goes_on)
             return True
         if self._next is not None:
             self._begin(*self._next)
             return True
-        if self._untold:
-            self._next = self._untold.pop(0), []
+        if self._plays.untold:
+            self._next = self._plays.untold.pop(0), []
             return True
         if self.is_paused:
             return False
@@ -241,44 +234,15 @@ class DispatchSource:
             return True
         claims = self._asking.take()
         if claims:
-            self._next = self._record_of(claims), claims
+            self._next = self._plays.record_of(claims), claims
         return bool(claims)
-
-    def _may_join(self, claims: list[Claim]) -> bool:
-        """Whether another file is to be played as one with these; of what an earlier
-        run played as one, exactly those."""
-        left = self._left.get(claims[0].key)
-        is_there = left is not None and len(claims) >= len(left.paths)
-        return self._together and not is_there
-
-    def _refused(self, claim: Claim) -> None:
-        left = self._left.pop(claim.key, None)
-        if left is not None:
-            self._forget(left)
-
-    def _record_of(self, claims: Sequence[Claim]) -> Play:
-        """Where an earlier run left it, or its beginning."""
-        first = claims[0]
-        paths = [claim.path for claim in claims]
-        left = self._left.pop(first.key, None)
-        mark = "" if self._together else _mark_of(paths[0])
-        if left is not None and left.paths == paths:
-            self._goes_on = bool(mark) and left.mark == mark
-            return left
-        if left is not None:
-            logger.warning("%s is not what was played before: from the start", paths)
-            self._forget(left)
-        record = Play(self._next_serial, first.key, paths, first.arrived, mark=mark)
-        self._next_serial += 1
-        self._checkpoint.remember(record)
-        return record
 
     def _begin(self, record: Play, claims: list[Claim]) -> None:
         self._next = None
         self._counters.files += len(record.paths)
         opened = self._open_packets(record.paths, record.arrived, record.octets)
         ahead = ReadAhead(opened.batches, READ_AHEAD)
-        playing = Playing(self._checkpoint, record, self._moved)
+        playing = Playing(self._checkpoint, record, self._plays.moved)
         self._show = _Show(claims, playing, opened, ahead)
 
     def _skip(self, show: _Show) -> None:
@@ -293,9 +257,12 @@ class DispatchSource:
 
     def _follow(self, show: _Show, now: Instant) -> bool:
         playing = show.playing
-        for claim in show.claims:
-            if not playing.has_ended:
+        if show.has_news or len(show.claims) == 1:
+            show.has_news = False
+            for claim in show.claims:
                 self._heed(show, claim, now)
+        # Of several as one nobody knows whose packets have arrived.
+        for claim in show.claims if len(show.claims) == 1 else ():
             if self._progress != (claim.key, playing.arrived):
                 self._progress = claim.key, playing.arrived
                 self._agenda.progress(claim, playing.arrived, now)
@@ -307,6 +274,8 @@ class DispatchSource:
 
     def _heed(self, show: _Show, claim: Claim, now: Instant) -> None:
         """Whether the rest is to be left out."""
+        if show.playing.has_ended:
+            return
         if self._agenda.verdict(claim, now) is Verdict.SKIP:
             show.ahead.stop()
             show.playing.has_ended = True
@@ -330,43 +299,4 @@ class DispatchSource:
                 "%s is %s: %d packets%s", claim.path, ending.value, packets, because
             )
             self._agenda.done(claim, Outcome(ending, packets, why), now)
-        self._ended.append((show.claims, playing))
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Of what the agenda knows to be over. Only then: in between it would be played
-        again from its beginning."""
-        while self._ended and all(map(self._agenda.has_heard, self._ended[0][0])):
-            _, playing = self._ended.pop(0)
-            playing.record.is_told = True
-            if playing.is_over:
-                self._forget(playing.record)
-            else:
-                # Its reader has died meanwhile, with the end of it unread.
-                self._checkpoint.remember(playing.record)
-
-    def _forget(self, record: Play) -> None:
-        record.is_over = True
-        self._checkpoint.remember(record)
-
-    def _moved(self, playing: Playing) -> None:
-        """At once, since a kill may come next."""
-        record, arrived = playing.record, playing.arrived
-        if record.is_over and arrived < playing.read:
-            # Its reader died with the end of it unread.
-            record.is_over = False
-            record.arrived, record.octets = arrived, 0
-            self._checkpoint.remember(record)
-        if not record.is_over:
-            self._checkpoint.note(record, arrived)
-            if record.is_told and arrived == playing.read:
-                self._forget(record)
-
-
-def _mark_of(path: str) -> str:
-    """What a file is known by; "": it cannot be looked at."""
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return ""
-    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+        self._plays.end(show.claims, playing)

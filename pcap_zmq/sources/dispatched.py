@@ -12,7 +12,7 @@ from pcap_zmq.counters import FilesCounters
 from pcap_zmq.errors import InputError, PcapZmqError
 from pcap_zmq.packet import Batch
 from pcap_zmq.policy.merge_plan import MergePlan
-from pcap_zmq.sources.inputs import Passed, explained, members
+from pcap_zmq.sources.inputs import Passed, explained, members, unnameable
 from pcap_zmq.sources.merged import Merged
 from pcap_zmq.sources.packets import Trouble, packets_of
 from pcap_zmq.units import NS_PER_S
@@ -130,7 +130,7 @@ class AsOne:
         self._trouble = trouble
         self._passed = passed
         self._whys: dict[str, str] = {}
-        self._merged: Merged | None = None
+        self._read_of: dict[str, int] = {}
         self.batches = self._read()
 
     def why_broken(self, path: str) -> str:
@@ -139,9 +139,7 @@ class AsOne:
 
     def packets_of(self, path: str) -> int | None:
         """As many as were read of it."""
-        files = self._merged.files if self._merged is not None else ()
-        found = [file.tally.read for file in files if str(file.path) == path]
-        return found[0] if found else None
+        return self._read_of.get(path)
 
     def _read(self) -> Generator[Batch, None, None]:
         there = []
@@ -154,7 +152,7 @@ class AsOne:
                 self._note(path, error)
         if not there:
             return
-        merged = self._merged = Merged(
+        merged = Merged(
             [Path(path) for path in there],
             self._note,
             MergePlan(),
@@ -171,6 +169,7 @@ class AsOne:
             self.left_out = self._sent.packets
         finally:
             self._counters.backwards += sum(file.backwards for file in merged.files)
+            self._read_of = {str(file.path): file.tally.read for file in merged.files}
 
     def _note(self, name: str, error: PcapZmqError) -> None:
         for path in self._paths:
@@ -185,6 +184,8 @@ def _regular(path: Path) -> Path:
         status = path.stat()
     except OSError as error:
         raise explained(path, error) from error
+    except ValueError as error:
+        raise unnameable(path) from error
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path} cannot be read: it is no regular file")
     return path.absolute()

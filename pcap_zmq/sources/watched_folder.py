@@ -1,6 +1,6 @@
 """Files that somebody writes into a folder, each once it is complete.
 
-Theory of operation. A folder is looked through once a second. A file is complete when
+Theory of operation. A folder is looked through twice a second. A file is complete when
 nobody has it open for writing any more: the kernel says so when it is asked for a lease
 (fcntl(2), F_SETLEASE), of one's own files, or any where root has kept that right. Where
 it does not say (another's file, a network's file system), a file is complete when it
@@ -123,8 +123,8 @@ class WatchedFolder:
                     try:
                         if entry.is_file():
                             entries.append((entry.path, entry.stat()))
-                    except FileNotFoundError:
-                        # It went while we looked.
+                    except OSError:
+                        # It went while we looked, or is a link that leads nowhere.
                         continue
         except PermissionError as error:
             raise InputPermissionError(

@@ -12,6 +12,7 @@ from pcap_zmq.poll import Watch
 from pcap_zmq.sources.agenda_queue import QueueAgenda
 from pcap_zmq.sources.dispatch import DispatchSource
 from pcap_zmq.sources.inputs import may_be_capture
+from pcap_zmq.sources.naming import whole
 from pcap_zmq.sources.read_ahead import ReadAhead
 from pcap_zmq.sources.watched_folder import Found, WatchedFolder
 
@@ -35,7 +36,7 @@ class Watching:
         self._agenda = agenda
         self._source = source
         self._checkpoint = checkpoint
-        folder = WatchedFolder(place, checkpoint.memory.seen)
+        folder = WatchedFolder(str(whole(Path(place))), checkpoint.memory.seen)
         self._ahead: ReadAhead[Found] = ReadAhead(folder.complete(), READ_AHEAD)
 
     def serve(self, now: Instant) -> None:

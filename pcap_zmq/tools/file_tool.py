@@ -10,7 +10,13 @@ from typing import Any, Protocol
 from pcap_zmq import options
 from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import FilesCounters
-from pcap_zmq.errors import BrokenFilesError, OutputError, PcapZmqError
+from pcap_zmq.errors import (
+    BrokenFilesError,
+    FormatError,
+    NoCaptureError,
+    OutputError,
+    PcapZmqError,
+)
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.pipeline import Pipeline, count_packets
 from pcap_zmq.poll import Poller, Stop, Watch
@@ -206,7 +212,10 @@ class FileTool(Tool):
     def trouble(self, name: str, error: PcapZmqError) -> None:
         """A file breaks; `sources.packets.Trouble`. From any thread."""
         self.counters.broken_files += 1
-        logger.warning("%s; what came before went out", error)
+        has_some = isinstance(error, FormatError) and not isinstance(
+            error, NoCaptureError
+        )
+        logger.warning("%s%s", error, "; what came before went out" if has_some else "")
 
     def _held_packets(self) -> int:
         if self._has_ended:

@@ -11,8 +11,7 @@ from pcap_zmq.errors import (
     InputError,
     InputPermissionError,
 )
-from pcap_zmq.formats.capture_index import Entry, decode_index
-from pcap_zmq.tools.map import INDEX_MAX
+from pcap_zmq.formats.capture_index import INDEX_MAX, Entry, decode_index
 
 INDEX_SUFFIX = ".json"
 """Of an index among paths: no capture is called so."""

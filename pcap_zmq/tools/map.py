@@ -15,13 +15,16 @@ from pcap_zmq.errors import (
     InputError,
     InputPermissionError,
 )
-from pcap_zmq.formats.capture_index import Entry, decode_index, encode_index
+from pcap_zmq.formats.capture_index import (
+    INDEX_MAX,
+    Entry,
+    decode_index,
+    encode_index,
+)
 from pcap_zmq.sources.inputs import find, size_of
 from pcap_zmq.sources.survey import survey
+from pcap_zmq.tools.known_files import known_files
 from pcap_zmq.tools.whole_file import write_whole
-
-INDEX_MAX = 1 << 30
-"""Octets of an index that is read."""
 
 GROUP_BYTES = 8 << 20
 GROUP_FILES = 64
@@ -68,8 +71,9 @@ class Map:
         only where it was named itself. advanced: is told how many octets of how many
         are looked through. Raises PcapZmqError; a file that breaks, or cannot be read,
         is none."""
-        paths = find(self._config.paths)
-        known = self._known()
+        listed = known_files(self._config.paths, None)
+        paths = find(listed.paths)
+        known = self._known(listed.entries)
         sizes = {path: size_of(path) for path in paths}
         found = {path: self._unchanged(path, known) for path in paths}
         missing = [path for path in paths if not found[path]]
@@ -79,7 +83,7 @@ class Map:
         everything = [entry for path in paths for entry in found[path]]
         if self._config.index is not None:
             write_whole(self._config.index, encode_index(everything).encode())
-        named = {str(Path(path)) for path in self._config.paths}
+        named = {str(Path(path)) for path in listed.paths}
         return [entry for entry in everything if entry.kind or entry.source in named]
 
     def _surveyed(
@@ -158,17 +162,27 @@ class Map:
         )
         return entries if is_same else []
 
-    def _known(self) -> dict[str, list[Entry]]:
-        """By source. An index that is not there is empty."""
+    def _known(self, named: Iterable[Entry]) -> dict[str, list[Entry]]:
+        """By source; what the index says counts more than what is named. An index that
+        is not there is empty."""
+        known: dict[str, list[Entry]] = {}
+        for entry in self._indexed():
+            known.setdefault(entry.source, []).append(entry)
+        others: dict[str, list[Entry]] = {}
+        for entry in named:
+            others.setdefault(entry.source, []).append(entry)
+        return others | known
+
+    def _indexed(self) -> Sequence[Entry]:
         path = self._config.index
         if path is None:
-            return {}
+            return ()
         try:
             if path.stat().st_size > INDEX_MAX:
                 raise FormatError(f"more than {INDEX_MAX} octets")
-            entries = decode_index(path.read_bytes())
+            return decode_index(path.read_bytes())
         except FileNotFoundError:
-            return {}
+            return ()
         except FormatError as error:
             raise ConfigError(
                 f"--index {path} is no index of pcap-zmq map: {error}; name another "
@@ -180,10 +194,6 @@ class Map:
             ) from error
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        known: dict[str, list[Entry]] = {}
-        for entry in entries:
-            known.setdefault(entry.source, []).append(entry)
-        return known
 
 
 def _grouped(

@@ -13,6 +13,7 @@ from pcap_zmq.errors import (
     TransportError,
 )
 from pcap_zmq.formats.control import (
+    LINE_MAX,
     WITH_FILES,
     Reply,
     Request,
@@ -55,17 +56,29 @@ class QueueConfig:
         ]
         return Request(self.do, files, self.is_for_all)
 
+    @property
+    def line(self) -> bytes:
+        """The same, as it is sent. Raises ConfigError where it is too long."""
+        line = encode_request(self.request)
+        if len(line) > LINE_MAX:
+            raise ConfigError(
+                f"{len(self.files)} FILES are too many at once: name their folder, or "
+                "a pattern in quotes"
+            )
+        return line
+
 
 def ask(config: QueueConfig) -> Reply:
     """Raises ConfigError, ConfigPermissionError, and TransportError where nobody
     answers."""
     config.check()
+    line = config.line
     path = config.control
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(config.timeout_ns / NS_PER_S)
             connection.connect(str(path))
-            connection.sendall(encode_request(config.request))
+            connection.sendall(line)
             return decode_reply(_line(connection, path))
     except FileNotFoundError as error:
         raise ConfigError(

@@ -20,6 +20,7 @@ from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
 from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
 from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.formats.codec import Codec
+from pcap_zmq.formats.file_part import file_of
 from pcap_zmq.formats.sender_link import SenderLink
 from pcap_zmq.formats.wire import StreamId, encode_totals
 from pcap_zmq.packet import Batch, EncodedBatch, Instant
@@ -292,7 +293,7 @@ class _ToOutput:
             overwrite=config.overwrite or self._final is not None,
             insecure=config.keys.insecure,
             ledger=tuple,
-            sender_of=lambda receipt: "a file",
+            sender_of=file_of,
             delivered=None,
         )
         self.sink = self._output = open_sink(spec, common, counters)

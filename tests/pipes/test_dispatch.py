@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pcap_zmq.errors import TransportError
+from pcap_zmq.errors import ConfigError, TransportError
 from testbed.waiting import wait_until
 from tests.pipes import packets
 from tests.pipes.dispatching import (
@@ -371,6 +371,11 @@ def test_nonsense_on_the_control_socket_is_answered_by_an_error(
     with pytest.raises(OSError, match=r"."):
         answers(control, b"x" * (1 << 21))
     assert tool.process.poll() is None
+
+
+def test_more_files_than_fit_a_line_are_one_line_of_error(control: Path) -> None:
+    with pytest.raises(ConfigError, match="4000 FILES are too many at once"):
+        queue(control, "add", *["a" * 300] * 4_000)
 
 
 def test_only_its_own_user_gets_near_the_control_socket(

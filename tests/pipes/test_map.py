@@ -363,3 +363,14 @@ def test_a_picture_is_drawn_and_the_output_is_there_when_it_is_whole(
     assert (code, printed, said) == (0, "", "")
     assert len(output.read_text().splitlines()) == 4
     assert picture.read_bytes()[:5] in {b"<?xml", b"\x89PNG\r"}
+
+
+@pytest.mark.parametrize("form", ["gophercap", "json"])
+def test_a_map_names_the_files_that_it_was_made_of(
+    form: str, tools: Tools, folder: Path, tmp_path: Path
+) -> None:
+    for name in "ab":
+        (folder / f"{name}.pcap").write_bytes(pcap(RECORDS))
+    made = tmp_path / "map.json"
+    assert map_of(tools, folder, "--format", form, "--output", made)[0] == 0
+    assert entries_of(tools, made) == entries_of(tools, folder)
