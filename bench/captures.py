@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcap_ffi import CAPLEN_MAX
+from pcap_zmq.captures.capture_file import CaptureFile, Descriptor, Ended
 from pcap_zmq.errors import SavefileError
 from pcap_zmq.formats import linktype
 from pcap_zmq.formats.savefile import encode_file_header, encode_packet, iter_packets
 from pcap_zmq.packet import Packet
-from pcap_zmq.sources.capture_file import CaptureFile, Descriptor, Ended
 from testbed.traffic import LINE
 
 if TYPE_CHECKING:

@@ -95,7 +95,7 @@ ONLY_IN = {
     "lz4": (),
     "prometheus_client": ("pcap_zmq.metrics.prometheus",),
     "datadog": ("pcap_zmq.metrics.statsd",),
-    "redis": ("pcap_zmq.sources.redis_server",),
+    "redis": ("pcap_zmq.agenda.redis_server",),
     "http": (),
     "socketserver": ("pcap_zmq.metrics.server",),
     "wsgiref": ("pcap_zmq.metrics.server",),
@@ -103,10 +103,10 @@ ONLY_IN = {
         "pcap_zmq.metrics.question",
         "pcap_zmq.metrics.server",
         # Redis' client waits for the network.
-        "pcap_zmq.sources.redis_clerk",
+        "pcap_zmq.agenda.redis_clerk",
         "pcap_zmq.sources.read_ahead",
     ),
-    "queue": ("pcap_zmq.sources.read_ahead", "pcap_zmq.sources.redis_clerk"),
+    "queue": ("pcap_zmq.sources.read_ahead", "pcap_zmq.agenda.redis_clerk"),
     # Only to list what other programs know; nothing else starts one.
     "subprocess": ("pcap_zmq.doctor.look.programs",),
     # To find the functions of the libzmq that pyzmq has loaded.
@@ -228,47 +228,43 @@ LAYERS = {
         "pcap_zmq.formats.",
         "pcap_zmq.ports",
     ),
+    "pcap_zmq.captures.": (
+        *VALUES,
+        "pcap_zmq.policy.",
+        "pcap_zmq.formats.",
+        "pcap_zmq.clock",
+        "pcap_zmq.units",
+        "pcap_zmq.captures.",
+    ),
+    "pcap_zmq.agenda.": (
+        *VALUES,
+        "pcap_zmq.formats.",
+        "pcap_zmq.clock",
+        "pcap_zmq.poll",
+        "pcap_zmq.units",
+        # What it remembers over a restart.
+        "pcap_zmq.disk.checkpoint",
+        "pcap_zmq.agenda.",
+    ),
     "pcap_zmq.sources.": (
         *VALUES,
         *EDGE,
+        "pcap_zmq.captures.",
         # Of any source that it holds back until it is due.
         "pcap_zmq.ports",
         "pcap_zmq.sockets",
         # The link has a door, and the door knows who is there.
         "pcap_zmq.sources.door",
         "pcap_zmq.sources.gate",
-        # What a source of packets and a survey stand on.
-        "pcap_zmq.sources.archive",
-        "pcap_zmq.sources.capture_file",
-        "pcap_zmq.sources.inputs",
+        # What a source of files stands on.
         "pcap_zmq.sources.files",
-        "pcap_zmq.sources.packets",
-        # What a merge of files is made of.
-        "pcap_zmq.sources.descriptors",
-        "pcap_zmq.sources.joined",
-        "pcap_zmq.sources.merge_input",
-        "pcap_zmq.sources.merge_turn",
-        "pcap_zmq.sources.merged",
-        # What the flow of an event is looked for in, and by.
-        "pcap_zmq.sources.flow_sieve",
-        "pcap_zmq.sources.merge_input",
-        "pcap_zmq.sources.merged",
-        "pcap_zmq.sources.packets",
-        # What a dispatcher is made of, and remembers.
+        "pcap_zmq.sources.read_ahead",
+        # What a dispatcher is made of, asks, and remembers.
+        "pcap_zmq.agenda.",
         "pcap_zmq.disk.checkpoint",
-        "pcap_zmq.sources.agenda",
-        "pcap_zmq.sources.agenda_queue",
         "pcap_zmq.sources.asking",
         "pcap_zmq.sources.playing",
         "pcap_zmq.sources.plays",
-        "pcap_zmq.sources.read_ahead",
-        # The agenda that Redis keeps.
-        "pcap_zmq.sources.instance",
-        "pcap_zmq.sources.redis_clerk",
-        "pcap_zmq.sources.redis_errands",
-        "pcap_zmq.sources.redis_events",
-        "pcap_zmq.sources.redis_others",
-        "pcap_zmq.sources.redis_server",
         "pcap_zmq.allowed",
         "pcap_zmq.connections",
         "pcap_zmq.units",

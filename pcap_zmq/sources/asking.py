@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pcap_zmq.agenda.port import Agenda, Claim, Ending, Outcome, Verdict
 from pcap_zmq.packet import Instant
-from pcap_zmq.sources.agenda import Agenda, Claim, Ending, Outcome, Verdict
 
 logger = logging.getLogger(__name__)
 

@@ -17,13 +17,13 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pcap_zmq.agenda.port import Agenda, Claim, Ending, Outcome, Verdict
 from pcap_zmq.counters import FilesCounters, Skipped
 from pcap_zmq.disk.checkpoint import Checkpoint
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.formats.checkpoint import Play
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.poll import Watch
-from pcap_zmq.sources.agenda import Agenda, Claim, Ending, Outcome, Verdict
 from pcap_zmq.sources.asking import Asking
 from pcap_zmq.sources.playing import Part, Playing
 from pcap_zmq.sources.plays import Plays

@@ -8,13 +8,13 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from pcap_ffi import Period, count_records, record_end, whole_records
+from pcap_zmq.captures.inputs import Passed, explained, members, unnameable
+from pcap_zmq.captures.merged import Merged
+from pcap_zmq.captures.packets import Trouble, packets_of
 from pcap_zmq.counters import FilesCounters
 from pcap_zmq.errors import InputError, PcapZmqError
 from pcap_zmq.packet import Batch
 from pcap_zmq.policy.merge_plan import MergePlan
-from pcap_zmq.sources.inputs import Passed, explained, members, unnameable
-from pcap_zmq.sources.merged import Merged
-from pcap_zmq.sources.packets import Trouble, packets_of
 from pcap_zmq.units import NS_PER_S
 
 logger = logging.getLogger(__name__)

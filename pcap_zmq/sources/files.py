@@ -13,7 +13,7 @@ READ_AHEAD = 2
 
 
 class FilesSource:
-    """packets: as `sources.packets` or `sources.merged` gives them, run in a thread
+    """packets: as `captures.packets` or `captures.merged` gives them, run in a thread
     from now on."""
 
     def __init__(

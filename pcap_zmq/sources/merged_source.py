@@ -5,10 +5,10 @@ out.
 from collections import Counter
 from collections.abc import Callable, Generator
 
+from pcap_zmq.captures.merged import Merged
 from pcap_zmq.counters import FilesCounters, Skipped
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.sources.files import FilesSource
-from pcap_zmq.sources.merged import Merged
 
 
 def _nothing(merged: Merged) -> None:

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from pcap_zmq.agenda.port import Agenda, Claim
 from pcap_zmq.disk.checkpoint import Checkpoint
 from pcap_zmq.formats.checkpoint import Play
-from pcap_zmq.sources.agenda import Agenda, Claim
 from pcap_zmq.sources.playing import Playing
 
 logger = logging.getLogger(__name__)

@@ -6,12 +6,12 @@ import stat
 import sys
 from collections.abc import Iterable
 
+from pcap_zmq.captures.capture_file import CaptureFile, Descriptor
+from pcap_zmq.captures.packets import batches
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import ConfigError, InputError, InputPermissionError
 from pcap_zmq.packet import Batch, Instant
 from pcap_zmq.poll import Watch
-from pcap_zmq.sources.capture_file import CaptureFile, Descriptor
-from pcap_zmq.sources.packets import batches
 from pcap_zmq.sources.read_ahead import ReadAhead
 
 READ_AHEAD = 2

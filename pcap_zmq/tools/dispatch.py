@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcap_zmq import __version__
+from pcap_zmq.agenda.naming import whole
+from pcap_zmq.agenda.port import Agenda, Verdict
+from pcap_zmq.agenda.queue import QueueAgenda
+from pcap_zmq.agenda.terminal import TerminalAgenda
+from pcap_zmq.captures.inputs import find_captures, size_of
 from pcap_zmq.control_socket import ControlSocket
 from pcap_zmq.disk.checkpoint import Checkpoint
 from pcap_zmq.errors import ConfigError
@@ -14,13 +19,8 @@ from pcap_zmq.formats.checkpoint import NO_LINK, Link
 from pcap_zmq.formats.wire import StreamId
 from pcap_zmq.poll import Stop
 from pcap_zmq.ports import Attendant
-from pcap_zmq.sources.agenda import Agenda, Verdict
-from pcap_zmq.sources.agenda_queue import QueueAgenda
-from pcap_zmq.sources.agenda_terminal import TerminalAgenda
 from pcap_zmq.sources.dispatch import DispatchSource, Opened
 from pcap_zmq.sources.dispatched import BATCH_BYTES, AsOne, OneFile, Times
-from pcap_zmq.sources.inputs import find_captures, size_of
-from pcap_zmq.sources.naming import whole
 from pcap_zmq.tools.dispatch_orders import Orders
 from pcap_zmq.tools.dispatch_watch import Watching
 from pcap_zmq.tools.file_tool import FileTool, FileToolConfig, Progress

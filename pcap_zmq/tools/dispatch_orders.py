@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pcap_zmq.agenda.port import Agenda, Verdict
+from pcap_zmq.agenda.queue import QueueAgenda
+from pcap_zmq.captures.inputs import find_captures
 from pcap_zmq.errors import FormatError, PcapZmqError
 from pcap_zmq.formats.checkpoint import Item
 from pcap_zmq.formats.control import Reply, Request, decode_request, encode_reply
-from pcap_zmq.sources.agenda import Agenda, Verdict
-from pcap_zmq.sources.agenda_queue import QueueAgenda
 from pcap_zmq.sources.dispatch import DispatchSource
-from pcap_zmq.sources.inputs import find_captures
 
 logger = logging.getLogger(__name__)
 

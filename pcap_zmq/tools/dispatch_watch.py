@@ -4,15 +4,15 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from pcap_zmq.agenda.naming import whole
+from pcap_zmq.agenda.queue import QueueAgenda
+from pcap_zmq.captures.inputs import may_be_capture
 from pcap_zmq.disk.checkpoint import Checkpoint
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.formats.checkpoint import Seen
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Watch
-from pcap_zmq.sources.agenda_queue import QueueAgenda
 from pcap_zmq.sources.dispatch import DispatchSource
-from pcap_zmq.sources.inputs import may_be_capture
-from pcap_zmq.sources.naming import whole
 from pcap_zmq.sources.read_ahead import ReadAhead
 from pcap_zmq.sources.watched_folder import Found, WatchedFolder
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcap_zmq import options
+from pcap_zmq.captures.flow_log import FlowLog
 from pcap_zmq.clock import utc_ns
 from pcap_zmq.errors import (
     ConfigError,
@@ -17,7 +18,6 @@ from pcap_zmq.errors import (
 )
 from pcap_zmq.formats.eve_event import EVENT_MAX, EveEvent, decode_event
 from pcap_zmq.sources.files import FilesSource
-from pcap_zmq.sources.flow_log import FlowLog
 from pcap_zmq.tools.file_tool import FileSource, FileTool, FileToolConfig, Progress
 
 logger = logging.getLogger(__name__)

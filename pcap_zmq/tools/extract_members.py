@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pcap_ffi import keep_freed_memory
+from pcap_zmq.captures.archive import CHUNK, Archived
+from pcap_zmq.captures.inputs import Member, Passed, find, members, size_of
 from pcap_zmq.errors import ConfigError, InputError, OutputError, PcapZmqError
 from pcap_zmq.formats.codec import Compress
 from pcap_zmq.formats.compressed import kind_of
 from pcap_zmq.formats.file_frames import ALL_ENDINGS, frame_compressor
 from pcap_zmq.formats.member_names import MemberNames
 from pcap_zmq.sinks.capture_parts import explained, give_name
-from pcap_zmq.sources.archive import CHUNK, Archived
-from pcap_zmq.sources.inputs import Member, Passed, find, members, size_of
 from pcap_zmq.tools.whole_file import check_free, create_part, part_of
 
 

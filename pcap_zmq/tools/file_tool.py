@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pcap_zmq import options
+from pcap_zmq.captures.inputs import Passed
 from pcap_zmq.clock import NS_PER_MS
 from pcap_zmq.counters import FilesCounters
 from pcap_zmq.errors import (
@@ -22,7 +23,6 @@ from pcap_zmq.pipeline import Pipeline, count_packets
 from pcap_zmq.poll import Poller, Stop, Watch
 from pcap_zmq.ports import Attendant, Source, Stage
 from pcap_zmq.privileges import drop_to
-from pcap_zmq.sources.inputs import Passed
 from pcap_zmq.stages.chain import as_one
 from pcap_zmq.telemetry import FilesReport
 from pcap_zmq.tools.tool import Tool

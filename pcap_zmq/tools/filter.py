@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from pcap_zmq import options
+from pcap_zmq.captures.inputs import Passed, size_of
 from pcap_zmq.counters import Reason
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.formats.bpf import check_expression
 from pcap_zmq.formats.conditions import Condition, Either, expressions
 from pcap_zmq.privileges import drop_to
 from pcap_zmq.sinks.capture_parts import explained, make_folder
-from pcap_zmq.sources.inputs import Passed, size_of
 from pcap_zmq.tools.filter_asks import ALONE, Asked, gather
 from pcap_zmq.tools.filter_config import FilterConfig, Way
 from pcap_zmq.tools.filter_inputs import Job, jobs_of

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from pcap_zmq.captures.capture_file import CaptureFile, Octets
+from pcap_zmq.captures.inputs import Member, Passed, find, members
+from pcap_zmq.captures.packets import batches
 from pcap_zmq.errors import ConfigError, NoCaptureError, PcapZmqError
 from pcap_zmq.formats.out_names import OutNames, is_called
 from pcap_zmq.packet import Batch
-from pcap_zmq.sources.capture_file import CaptureFile, Octets
-from pcap_zmq.sources.inputs import Member, Passed, find, members
-from pcap_zmq.sources.packets import batches
 from pcap_zmq.stages.sieve import Sieve
 
 Advanced: TypeAlias = Callable[[], None]

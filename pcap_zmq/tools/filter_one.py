@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pcap_ffi import keep_freed_memory
+from pcap_zmq.captures.inputs import Passed
 from pcap_zmq.counters import Reason
 from pcap_zmq.formats import linktype as linktypes
 from pcap_zmq.packet import Batch
-from pcap_zmq.sources.inputs import Passed
 from pcap_zmq.tools.filter_inputs import Advanced, Job, packets_of
 from pcap_zmq.tools.filter_sieves import sieves_for
 from pcap_zmq.tools.filter_work import Done, Plan

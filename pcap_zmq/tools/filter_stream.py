@@ -4,11 +4,11 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from pcap_zmq.captures.inputs import size_of
 from pcap_zmq.errors import SavefileError
 from pcap_zmq.packet import Batch
 from pcap_zmq.ports import Stage
 from pcap_zmq.sources.files import FilesSource
-from pcap_zmq.sources.inputs import size_of
 from pcap_zmq.stages.sieve import Preparation, SieveStage
 from pcap_zmq.tools.file_tool import FileSource, FileTool, FileToolConfig, Progress
 from pcap_zmq.tools.filter import Filtering

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pcap_ffi import keep_freed_memory
+from pcap_zmq.captures.inputs import Member, Passed
 from pcap_zmq.formats.codec import Compress
 from pcap_zmq.formats.conditions import Condition
 from pcap_zmq.formats.out_names import file_name
 from pcap_zmq.sinks.capture_parts import CaptureParts, Written
-from pcap_zmq.sources.inputs import Member, Passed
 from pcap_zmq.stages.sieve import Preparation, SieveCounts
 from pcap_zmq.tools.filter_inputs import Advanced, Found, Job, members_of, packets_in
 from pcap_zmq.tools.filter_sieves import sieves_for

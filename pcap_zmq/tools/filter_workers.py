@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from pcap_zmq.captures.inputs import Passed, size_of
 from pcap_zmq.errors import InputError
-from pcap_zmq.sources.inputs import Passed, size_of
 from pcap_zmq.tools.filter_inputs import Job
 from pcap_zmq.tools.filter_work import Done, Plan, Work
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from pcap_ffi import keep_freed_memory
 from pcap_zmq import options
+from pcap_zmq.captures.inputs import find, size_of
+from pcap_zmq.captures.survey import survey
 from pcap_zmq.errors import (
     ConfigError,
     FormatError,
@@ -21,8 +23,6 @@ from pcap_zmq.formats.capture_index import (
     decode_index,
     encode_index,
 )
-from pcap_zmq.sources.inputs import find, size_of
-from pcap_zmq.sources.survey import survey
 from pcap_zmq.tools.known_files import known_files
 from pcap_zmq.tools.whole_file import write_whole
 

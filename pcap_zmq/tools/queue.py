@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcap_zmq import options
+from pcap_zmq.agenda.naming import whole
 from pcap_zmq.clock import NS_PER_S
 from pcap_zmq.errors import (
     ConfigError,
@@ -20,7 +21,6 @@ from pcap_zmq.formats.control import (
     decode_reply,
     encode_request,
 )
-from pcap_zmq.sources.naming import whole
 
 CHUNK = 1 << 16
 ANSWER_MAX = 1 << 28

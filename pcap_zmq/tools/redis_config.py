@@ -13,7 +13,7 @@ from pcap_zmq.formats.redis_url import RedisUrl
 from pcap_zmq.keys import is_foreign, is_writable_for_others
 
 if TYPE_CHECKING:
-    from pcap_zmq.sources.agenda_redis import RedisAgenda
+    from pcap_zmq.agenda.redis_agenda import RedisAgenda
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ class RedisConfig:
         """Reads the files and connects. stays: an empty queue is no end. Raises
         ConfigError and TransportError."""
         # Here, since hardly anybody asks for it.
-        from pcap_zmq.sources.agenda_redis import RedisAgenda
-        from pcap_zmq.sources.redis_errands import Habits
-        from pcap_zmq.sources.redis_server import RedisServer, Tls
+        from pcap_zmq.agenda.redis_agenda import RedisAgenda
+        from pcap_zmq.agenda.redis_errands import Habits
+        from pcap_zmq.agenda.redis_server import RedisServer, Tls
 
         url = self._check_url()
         for option, path in self._tls_files():

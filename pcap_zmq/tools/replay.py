@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from pcap_zmq.captures.merged import Merged
 from pcap_zmq.clock import NS_PER_MS, NS_PER_S
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Stop
 from pcap_zmq.ports import Attendant, Stage
 from pcap_zmq.privileges import drop_to
-from pcap_zmq.sources.merged import Merged
 from pcap_zmq.sources.merged_source import MergedSource
 from pcap_zmq.sources.paced import Paced
 from pcap_zmq.stages.chain import as_one

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pcap_zmq import options, sockets
+from pcap_zmq.captures.inputs import find
 from pcap_zmq.clock import SystemClock
 from pcap_zmq.counters import Reason, ReceiverCounters, SenderCounters
 from pcap_zmq.errors import ConfigError, OutputError, OutputPermissionError
@@ -28,7 +29,6 @@ from pcap_zmq.pipeline import count_packets
 from pcap_zmq.policy.shaper import Shaper
 from pcap_zmq.ports import Sink, Stage
 from pcap_zmq.sinks.link import LinkSink
-from pcap_zmq.sources.inputs import find
 from pcap_zmq.stages.encoder import Encoder
 from pcap_zmq.tools.credentials import ClientKeys, Credentials
 from pcap_zmq.tools.output import Common, load_modules, open_sink, relink_for

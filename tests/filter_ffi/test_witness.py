@@ -23,8 +23,8 @@ from filter_ffi import (
     Subnets,
     Term,
 )
+from pcap_zmq.captures.packets import packets_of_all
 from pcap_zmq.packet import Batch
-from pcap_zmq.sources.packets import packets_of_all
 from tests.filter_ffi.records import pcap, records, seen
 from tests.flow_ffi import packets as p
 from tests.flow_ffi import test_tunnels as tunnels

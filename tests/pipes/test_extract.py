@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from pcap_zmq.captures.flow_log import FlowLog
 from pcap_zmq.clock import utc_ns
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.formats.eve_event import decode_event
 from pcap_zmq.formats.savefile import iter_packets
-from pcap_zmq.sources.flow_log import FlowLog
 from testbed.ids import Suricata
 from testbed.waiting import wait_until
 from tests.pipes import packets

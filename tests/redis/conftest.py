@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from pcap_zmq.agenda.redis_agenda import RedisAgenda
+from pcap_zmq.agenda.redis_errands import Habits
+from pcap_zmq.agenda.redis_server import RedisServer as Connection
+from pcap_zmq.agenda.redis_server import Tls
 from pcap_zmq.formats import redis_url
-from pcap_zmq.sources.agenda_redis import RedisAgenda
-from pcap_zmq.sources.redis_errands import Habits
-from pcap_zmq.sources.redis_server import RedisServer as Connection
-from pcap_zmq.sources.redis_server import Tls
 from pcap_zmq.units import NS_PER_MS
 from testbed.redis import RedisServer, is_installed
 from tests.pipes.tools import Tools

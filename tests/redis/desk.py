@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from pcap_zmq.agenda.port import Claim, Ending, Outcome, Verdict
+from pcap_zmq.agenda.redis_agenda import RedisAgenda
 from pcap_zmq.clock import SystemClock
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Poller
-from pcap_zmq.sources.agenda import Claim, Ending, Outcome, Verdict
-from pcap_zmq.sources.agenda_redis import RedisAgenda
 from testbed.waiting import wait_until
 from tests.pipes.tools import PATIENCE_S
 from tests.redis.controllers import Client

@@ -7,11 +7,11 @@ from contextlib import closing
 
 import pytest
 
+from pcap_zmq.agenda.port import Ending, Verdict
+from pcap_zmq.agenda.redis_server import RedisServer as Connection
+from pcap_zmq.agenda.redis_server import Tls
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.formats import redis_url
-from pcap_zmq.sources.agenda import Ending, Verdict
-from pcap_zmq.sources.redis_server import RedisServer as Connection
-from pcap_zmq.sources.redis_server import Tls
 from pcap_zmq.units import NS_PER_MS, NS_PER_S
 from testbed.redis import RedisServer
 from tests.redis.controllers import Client

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
+from pcap_zmq.captures.inputs import Passed
 from pcap_zmq.counters import FilesCounters
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.sources.dispatched import AsOne, OneFile, Times
-from pcap_zmq.sources.inputs import Passed
 from pcap_zmq.sources.plays import mark_of
 
 

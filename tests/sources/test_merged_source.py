@@ -3,10 +3,10 @@
 import threading
 from pathlib import Path
 
+from pcap_zmq.captures.merged import Merged
 from pcap_zmq.counters import FilesCounters
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.packet import Instant
-from pcap_zmq.sources.merged import Merged
 from pcap_zmq.sources.merged_source import MergedSource
 from testbed.waiting import wait_until
 from tests.pcap_ffi.savefiles import Record, pcap

@@ -8,7 +8,7 @@ import pytest
 from pcap_zmq.tools.extract_members import Members, MembersConfig
 from pcap_zmq.tools.filter import _scratch
 from pcap_zmq.tools.whole_file import part_of, write_whole
-from tests.sources.test_archive import tar
+from tests.captures.test_archive import tar
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ Input: the archive.
 
 import io
 
+from pcap_zmq.captures.archive import archived
 from pcap_zmq.errors import SavefileError
 from pcap_zmq.formats.member_names import MemberNames
-from pcap_zmq.sources.archive import archived
 
 PIECE = 700
 READ_MAX = 1 << 20

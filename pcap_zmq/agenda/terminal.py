@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
+from pcap_zmq.agenda.port import Claim, Verdict
+from pcap_zmq.agenda.queue import QueueAgenda
 from pcap_zmq.disk.checkpoint import Checkpoint
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import READABLE, Watch
-from pcap_zmq.sources.agenda import Claim, Verdict
-from pcap_zmq.sources.agenda_queue import QueueAgenda
 
 LINE_MAX = 4096
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pcap_ffi import Capture, CaptureError
+from pcap_zmq.captures.archive import BEGINNING, CHUNK, Archived, archived, is_archive
+from pcap_zmq.captures.capture_file import Octets
 from pcap_zmq.errors import (
     ConfigError,
     FormatError,
@@ -21,8 +23,6 @@ from pcap_zmq.errors import (
     InputPermissionError,
 )
 from pcap_zmq.formats.compressed import MAGIC_MAX, Undo, kind_of
-from pcap_zmq.sources.archive import BEGINNING, CHUNK, Archived, archived, is_archive
-from pcap_zmq.sources.capture_file import Octets
 
 STDIN = Path("-")
 

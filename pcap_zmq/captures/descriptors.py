@@ -8,8 +8,8 @@ from collections import OrderedDict
 from pathlib import Path
 from stat import S_ISREG
 
+from pcap_zmq.captures.inputs import explained
 from pcap_zmq.errors import InputError
-from pcap_zmq.sources.inputs import explained
 
 OPEN_MAX = 400
 """Descriptors at a time, and no more than half of what the process may have in all."""

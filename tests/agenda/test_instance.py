@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pcap_zmq.sources.instance import is_running, new_name
+from pcap_zmq.agenda.instance import is_running, new_name
 
 _PROGRAM = """
-from pcap_zmq.sources.instance import new_name
+from pcap_zmq.agenda.instance import new_name
 print(new_name(), flush=True)
 input()
 """

@@ -1,7 +1,7 @@
 """What a dispatcher has to do at Redis, a turn at a time; waits for the network.
 
 Theory of operation. In each turn, whatever there is to do of this, in this order. Each
-is a step of agenda_redis.lua that can be done again where its answer was lost:
+is a step of redis_agenda.lua that can be done again where its answer was lost:
 
     hold    the lease, and what we have of it: at first, after an absence, and in time
     done    what has become of files, in the order it was said
@@ -21,10 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pcap_zmq.clock import NS_PER_MS, NS_PER_S
-from pcap_zmq.errors import ConfigError, PcapZmqError
-from pcap_zmq.sources.instance import new_name
-from pcap_zmq.sources.redis_events import (
+from pcap_zmq.agenda.instance import new_name
+from pcap_zmq.agenda.redis_events import (
     Claimed,
     Complaint,
     Empty,
@@ -33,8 +31,10 @@ from pcap_zmq.sources.redis_events import (
     Said,
     Seen,
 )
-from pcap_zmq.sources.redis_others import Others
-from pcap_zmq.sources.redis_server import RedisServer
+from pcap_zmq.agenda.redis_others import Others
+from pcap_zmq.agenda.redis_server import RedisServer
+from pcap_zmq.clock import NS_PER_MS, NS_PER_S
+from pcap_zmq.errors import ConfigError, PcapZmqError
 
 STRAY_NS = NS_PER_S
 STRAYS_MAX = 16
@@ -45,7 +45,7 @@ SAID_MAX = 16
 
 WAITS, ALLOWED = "w", "a"
 _STATES = {"allow": ALLOWED, "deny": "d", "skip": "s"}
-"""As agenda_redis.lua has them."""
+"""As redis_agenda.lua has them."""
 
 _ADVICE = {b"string": b"; use --auth-string", b"set": b"; leave out --auth-string"}
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 
 from pcap_ffi import Given, Merge, Period, new_buffer, record_end, sort_records, survey
 from pcap_ffi.merge import ALL
-from pcap_zmq.counters import Skipped
-from pcap_zmq.formats.file_parts import FileParts, totals_of, without_first
-from pcap_zmq.packet import Batch, Octets
-from pcap_zmq.policy.merge_plan import Extent, MergePlan, Order
-from pcap_zmq.sources.joined import Joined
-from pcap_zmq.sources.merge_input import (
+from pcap_zmq.captures.joined import Joined
+from pcap_zmq.captures.merge_input import (
     MergedFile,
     MergeInputs,
     Part,
     extent_of,
     period_of,
 )
+from pcap_zmq.counters import Skipped
+from pcap_zmq.formats.file_parts import FileParts, totals_of, without_first
+from pcap_zmq.packet import Batch, Octets
+from pcap_zmq.policy.merge_plan import Extent, MergePlan, Order
 
 PART_MIN = 2 << 10
 """Octets of a part, however many files are open."""

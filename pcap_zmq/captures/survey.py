@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pcap_ffi import Capture, CaptureError
+from pcap_zmq.captures.archive import CHUNK
+from pcap_zmq.captures.inputs import Member, Passed, members
 from pcap_zmq.errors import FormatError, PcapZmqError
 from pcap_zmq.formats.capture_index import Entry
 from pcap_zmq.formats.compressed import MAGIC_MAX, Undo, kind_of
-from pcap_zmq.sources.archive import CHUNK
-from pcap_zmq.sources.inputs import Member, Passed, members
 
 JOIN = 1 << 16
 """Octets that are put behind what was left over, so that only these are copied."""

@@ -2,7 +2,7 @@
 
 Theory of operation. Somebody queues files, somebody (else) says of each whether it may
 go, and the dispatcher plays them in order. An agenda is where they meet: the queue of
-this process (`agenda_queue.py`), or a server's. Of a file it says
+this process (`queue.py`), or a server's. Of a file it says
 
     claim    the next one is this dispatcher's, and announced; nobody else gets it
     verdict  ALLOW, DENY, SKIP, or nobody has said yet

@@ -21,20 +21,20 @@ the number of packets that have arrived (`MergePlan.skip`).
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from pcap_zmq.errors import InputError
-from pcap_zmq.formats.capture_index import Entry
-from pcap_zmq.formats.file_part import FileTally
-from pcap_zmq.packet import Batch
-from pcap_zmq.policy.merge_plan import Extent, MergePlan, Order
-from pcap_zmq.sources.inputs import STDIN, Passed, find_captures, size_of
-from pcap_zmq.sources.merge_input import (
+from pcap_zmq.captures.inputs import STDIN, Passed, find_captures, size_of
+from pcap_zmq.captures.merge_input import (
     MergedFile,
     MergeInputs,
     is_pipe,
     is_unchanged,
 )
-from pcap_zmq.sources.merge_turn import Admit, MergeCounts, MergeMeans, MergeTurn
-from pcap_zmq.sources.packets import BATCH_BYTES, Trouble
+from pcap_zmq.captures.merge_turn import Admit, MergeCounts, MergeMeans, MergeTurn
+from pcap_zmq.captures.packets import BATCH_BYTES, Trouble
+from pcap_zmq.errors import InputError
+from pcap_zmq.formats.capture_index import Entry
+from pcap_zmq.formats.file_part import FileTally
+from pcap_zmq.packet import Batch
+from pcap_zmq.policy.merge_plan import Extent, MergePlan, Order
 
 __all__ = ["Extent", "MergePlan", "Merged", "MergedFile", "Order"]
 

@@ -20,13 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcap_ffi import count_records
-from pcap_zmq.counters import FilesCounters, Reason, Skipped
-from pcap_zmq.errors import InputError, PcapZmqError
-from pcap_zmq.formats.capture_index import Entry
-from pcap_zmq.formats.savefile import iter_packets
-from pcap_zmq.packet import Batch, Instant
-from pcap_zmq.policy.merge_plan import TIME_MAX_NS
-from pcap_zmq.sources.merged import (
+from pcap_zmq.captures.merged import (
     TOLD_MAX,
     Extent,
     Merged,
@@ -34,8 +28,14 @@ from pcap_zmq.sources.merged import (
     MergePlan,
     Order,
 )
+from pcap_zmq.captures.survey import survey
+from pcap_zmq.counters import FilesCounters, Reason, Skipped
+from pcap_zmq.errors import InputError, PcapZmqError
+from pcap_zmq.formats.capture_index import Entry
+from pcap_zmq.formats.savefile import iter_packets
+from pcap_zmq.packet import Batch, Instant
+from pcap_zmq.policy.merge_plan import TIME_MAX_NS
 from pcap_zmq.sources.merged_source import MergedSource
-from pcap_zmq.sources.survey import survey
 from testbed.waiting import wait_until
 from tests.pcap_ffi.savefiles import NS_PER_S, Record, pcap, pcapng
 from tests.support.properties import bounded
@@ -769,7 +769,7 @@ def test_a_source_counts_what_is_left_out_and_whose_packets_arrive(
 
 MEASURE = """
 import os, sys
-from pcap_zmq.sources.merged import Merged, MergePlan, Order
+from pcap_zmq.captures.merged import Merged, MergePlan, Order
 def kib(name):
     # Not getrusage(2): that counts what the process was before it began this program.
     lines = open('/proc/self/status').read().splitlines()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pcap_zmq.captures.descriptors import Descriptors, SharedFile
 from pcap_zmq.errors import InputError
-from pcap_zmq.sources.descriptors import Descriptors, SharedFile
 
 
 def open_here(folder: Path) -> list[str]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pcap_zmq.captures.flow_log import FlowLog
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.formats.condition_text import parse_flow
 from pcap_zmq.formats.eve_event import EveEvent
 from pcap_zmq.formats.savefile import iter_packets
-from pcap_zmq.sources.flow_log import FlowLog
 from tests.flow_ffi.packets import (
     A4,
     B4,

@@ -2,7 +2,7 @@
 its set, and what became of each file back into its lists.
 
 Specification: docs/redis.md. What has to be done there is in `redis_errands.py`, what
-is one step there in `agenda_redis.lua`, and who waits for it `redis_clerk.py`. Here are
+is one step there in `redis_agenda.lua`, and who waits for it `redis_clerk.py`. Here are
 the answers.
 """
 
@@ -11,14 +11,10 @@ import os
 from collections import deque
 from collections.abc import Iterable
 
-from pcap_zmq.clock import NS_PER_S
-from pcap_zmq.errors import TransportError
-from pcap_zmq.packet import Instant
-from pcap_zmq.poll import Watch
-from pcap_zmq.sources.agenda import Claim, Ending, Outcome, Verdict
-from pcap_zmq.sources.redis_clerk import Clerk
-from pcap_zmq.sources.redis_errands import Habits
-from pcap_zmq.sources.redis_events import (
+from pcap_zmq.agenda.port import Claim, Ending, Outcome, Verdict
+from pcap_zmq.agenda.redis_clerk import Clerk
+from pcap_zmq.agenda.redis_errands import Habits
+from pcap_zmq.agenda.redis_events import (
     Away,
     Back,
     Claimed,
@@ -30,7 +26,11 @@ from pcap_zmq.sources.redis_events import (
     Said,
     Seen,
 )
-from pcap_zmq.sources.redis_server import RedisServer
+from pcap_zmq.agenda.redis_server import RedisServer
+from pcap_zmq.clock import NS_PER_S
+from pcap_zmq.errors import TransportError
+from pcap_zmq.packet import Instant
+from pcap_zmq.poll import Watch
 
 logger = logging.getLogger(__name__)
 

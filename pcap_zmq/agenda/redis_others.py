@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pcap_zmq.sources.instance import is_running
+from pcap_zmq.agenda.instance import is_running
 
 Step = Callable[..., Any]
-"""Takes a step of agenda_redis.lua: its name, and what it takes."""
+"""Takes a step of redis_agenda.lua: its name, and what it takes."""
 
 Complain = Callable[..., None]
 """Takes a message for operators, and its values as octets."""

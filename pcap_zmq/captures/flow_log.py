@@ -15,17 +15,17 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pcap_zmq.captures.flow_sieve import FlowSieve, first_ns_of
+from pcap_zmq.captures.inputs import Passed, find
+from pcap_zmq.captures.merge_input import MergedFile, MergeInputs
+from pcap_zmq.captures.merged import Merged
+from pcap_zmq.captures.packets import BATCH_BYTES, Trouble, packets_of_all
 from pcap_zmq.errors import NoCaptureError, PcapZmqError
 from pcap_zmq.formats.eve_event import EveEvent
 from pcap_zmq.formats.file_part import FileTally
 from pcap_zmq.formats.pcap_log import log_of
 from pcap_zmq.packet import Batch
 from pcap_zmq.policy.merge_plan import MergePlan
-from pcap_zmq.sources.flow_sieve import FlowSieve, first_ns_of
-from pcap_zmq.sources.inputs import Passed, find
-from pcap_zmq.sources.merge_input import MergedFile, MergeInputs
-from pcap_zmq.sources.merged import Merged
-from pcap_zmq.sources.packets import BATCH_BYTES, Trouble, packets_of_all
 from pcap_zmq.units import NS_PER_S
 
 SLACK_NS = NS_PER_S

@@ -8,10 +8,10 @@ from typing import Literal
 
 import pytest
 
+from pcap_zmq.captures.inputs import Passed
+from pcap_zmq.captures.packets import packets_of_all
 from pcap_zmq.errors import InputError, PcapZmqError
 from pcap_zmq.packet import Batch
-from pcap_zmq.sources.inputs import Passed
-from pcap_zmq.sources.packets import packets_of_all
 from tests.pcap_ffi.savefiles import Record, pcap, pcapng
 
 Mode = Literal["w", "w:gz", "w:xz"]

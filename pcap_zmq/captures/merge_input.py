@@ -9,16 +9,16 @@ from pathlib import Path
 from stat import S_ISREG
 
 from pcap_ffi import CAPLEN_MAX, RECORD_HEADER, Period, new_buffer
+from pcap_zmq.captures.capture_file import CaptureFile, Ended, Octets
+from pcap_zmq.captures.descriptors import Descriptors, SharedFile
+from pcap_zmq.captures.inputs import STDIN, Passed, Undone, explained, members
+from pcap_zmq.captures.packets import Trouble
 from pcap_zmq.errors import FormatError, InputError, PcapZmqError, SavefileError
 from pcap_zmq.formats.capture_index import Entry
 from pcap_zmq.formats.compressed import MAGIC_MAX, PIECE, Undo, kind_of
 from pcap_zmq.formats.file_part import FileTally
 from pcap_zmq.packet import Octets as Records
 from pcap_zmq.policy.merge_plan import Extent, MergePlan, Order
-from pcap_zmq.sources.capture_file import CaptureFile, Ended, Octets
-from pcap_zmq.sources.descriptors import Descriptors, SharedFile
-from pcap_zmq.sources.inputs import STDIN, Passed, Undone, explained, members
-from pcap_zmq.sources.packets import Trouble
 
 LOOK_BYTES = 64 << 10
 """How much of a file is looked at to know when it begins."""

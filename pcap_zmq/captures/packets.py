@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pcap_ffi import CAPLEN_MAX, RECORD_HEADER, new_buffer
+from pcap_zmq.captures.capture_file import CaptureFile, Ended
+from pcap_zmq.captures.inputs import Member, Passed, find, members, size_of
 from pcap_zmq.errors import PcapZmqError
 from pcap_zmq.packet import Batch
-from pcap_zmq.sources.capture_file import CaptureFile, Ended
-from pcap_zmq.sources.inputs import Member, Passed, find, members, size_of
 
 BATCH_BYTES = 1 << 20
 """Of packet records, where nobody asks for less."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pcap_zmq.sources import naming
+from pcap_zmq.agenda import naming
 
 
 def test_a_name_goes_back_from_where_a_link_leads(tmp_path: Path) -> None:

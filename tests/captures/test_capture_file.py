@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcap_ffi import Filter, compile_filter, count_records, new_buffer
+from pcap_zmq.captures.capture_file import CaptureFile, Descriptor, Ended
 from pcap_zmq.errors import FormatError, InputError, SavefileError
-from pcap_zmq.sources.capture_file import CaptureFile, Descriptor, Ended
 from tests.pcap_ffi.savefiles import NS_PER_S, RECORDS, Record, packed, pcap, pcapng
 from tests.support.properties import thorough
 

@@ -1,4 +1,4 @@
-"""One connection to a Redis server: runs the steps of agenda_redis.lua, and says what
+"""One connection to a Redis server: runs the steps of redis_agenda.lua, and says what
 goes wrong in our words.
 
 Every call may wait for the network, for TIMEOUT_S at most: none is for the loop. What
@@ -16,7 +16,7 @@ from pcap_zmq.formats.redis_url import RedisUrl
 
 TIMEOUT_S = 5.0
 
-SCRIPT = Path(__file__).with_name("agenda_redis.lua")
+SCRIPT = Path(__file__).with_name("redis_agenda.lua")
 
 _KINDS = {
     "NoPermissionError": "its user may not do that; see what docs/redis.md asks for",

@@ -14,12 +14,12 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from pcap_zmq.agenda.port import Claim, Ending, Outcome, Verdict
 from pcap_zmq.disk.checkpoint import Checkpoint
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.formats.checkpoint import Item, Where
 from pcap_zmq.packet import Instant
 from pcap_zmq.poll import Watch
-from pcap_zmq.sources.agenda import Claim, Ending, Outcome, Verdict
 
 logger = logging.getLogger(__name__)
 

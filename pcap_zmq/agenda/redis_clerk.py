@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from pcap_zmq.agenda.redis_errands import Errands, Habits
+from pcap_zmq.agenda.redis_events import Away, Back, Ended, Event
+from pcap_zmq.agenda.redis_server import RedisServer
 from pcap_zmq.clock import NS_PER_MS, NS_PER_S, SystemClock
 from pcap_zmq.errors import TransportError
 from pcap_zmq.poll import READABLE, Watch, new_wake
-from pcap_zmq.sources.redis_errands import Errands, Habits
-from pcap_zmq.sources.redis_events import Away, Back, Ended, Event
-from pcap_zmq.sources.redis_server import RedisServer
 
 POLL_NS = (5 * NS_PER_MS, 100 * NS_PER_MS)
 """How long it waits between two turns: at first, since most controllers answer at once,

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Self, cast
 
+from pcap_zmq.captures.capture_file import Octets
 from pcap_zmq.errors import FormatError, SavefileError
-from pcap_zmq.sources.capture_file import Octets
 
 CHUNK = 1 << 20
 """Octets that are read at once."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from pcap_zmq.captures.inputs import Member
+from pcap_zmq.captures.survey import JOIN, survey_member
 from pcap_zmq.formats.capture_index import Entry
-from pcap_zmq.sources.inputs import Member
-from pcap_zmq.sources.survey import JOIN, survey_member
 from tests.pcap_ffi.savefiles import RECORDS, Record, pcap, pcapng
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pcap_zmq.errors import SavefileError
-from pcap_zmq.sources.archive import (
+from pcap_zmq.captures.archive import (
     GLOBAL_MAX,
     HEADERS_MAX,
     LONG_HEADER_MAX,
     archived,
 )
-from pcap_zmq.sources.inputs import members
+from pcap_zmq.captures.inputs import members
+from pcap_zmq.errors import SavefileError
 
 CONTENT = bytes(range(256)) * 3_000
 

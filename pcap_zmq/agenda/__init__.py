@@ -1,0 +1,1 @@
+"""Which capture file is next, and whether it may go: whoever keeps the queue."""
