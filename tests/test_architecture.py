@@ -111,7 +111,7 @@ ONLY_IN = {
     "subprocess": ("pcap_zmq.doctor.look.programs",),
     # To find the functions of the libzmq that pyzmq has loaded.
     "ctypes": ("pcap_zmq.doctor.look.host", "link_ffi.intake"),
-    "multiprocessing": ("pcap_zmq.tools.filter_workers", "pcap_zmq.tools.map"),
+    "multiprocessing": ("pcap_zmq.tools.workers",),
     "asyncio": (),
     "random": (),
     "pickle": (),

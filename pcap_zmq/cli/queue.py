@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 ACTIONS = ("add", "list", "allow", "deny", "skip", "pause", "resume", "status")
 
+NAMED_MAX = 5
+"""Of files that are played as one, in a line."""
+
 _HEAD = ("NUMBER", "FILE", "STATE", "SAID", "PACKETS", "WHY")
 
 
@@ -106,7 +109,10 @@ def _status(said: dict[str, Any]) -> list[str]:
     playing, waiting = said["playing"], said["waiting"]
     lines = []
     if playing:
-        lines.append(f"playing {', '.join(playing)}: {said['arrived']} packets so far")
+        names = ", ".join(playing[:NAMED_MAX])
+        if playing[NAMED_MAX:]:
+            names += f" and {len(playing) - NAMED_MAX} more"
+        lines.append(f"playing {names}: {said['arrived']} packets so far")
     lines += [f"waiting for a word: {path}" for path in waiting]
     if not lines:
         lines.append("playing nothing")

@@ -219,7 +219,9 @@ class Checkpoint:
         The lock is never given up in between."""
         _forget_old(self.memory)
         part = path.with_name(f".{path.name}.part")
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        # What an end in between has left; and nobody else's shall become ours.
+        part.unlink(missing_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(part, flags, 0o600)
         try:
             self._lock(fd)

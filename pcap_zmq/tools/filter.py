@@ -4,12 +4,14 @@ As many files at a time as there are workers, where each has outputs of its own.
 not whole lies in a folder that goes at the end, whatever end it is.
 """
 
+import functools
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from pcap_zmq import options
 from pcap_zmq.captures.inputs import Passed, size_of
@@ -25,9 +27,12 @@ from pcap_zmq.tools.filter_inputs import Job, jobs_of
 from pcap_zmq.tools.filter_one import into_one
 from pcap_zmq.tools.filter_result import Filtered, Taken
 from pcap_zmq.tools.filter_sieves import without_asns
-from pcap_zmq.tools.filter_work import Done, Plan
-from pcap_zmq.tools.filter_workers import Progress, each_done
+from pcap_zmq.tools.filter_work import Done, Plan, Work
 from pcap_zmq.tools.whole_file import check_free, is_same, write_whole
+from pcap_zmq.tools.workers import shared_out
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Is told how many octets of how many are read."""
 
 
 class Filtering:
@@ -114,9 +119,26 @@ class Filtering:
         with _scratch(folder) as scratch:
             plan = self._plan(rules, folder, scratch)
             done = Done()
-            for each in each_done(plan, jobs, self._config.workers, progress):
+            for each in self._each_done(plan, jobs, progress):
                 done.add(each)
         return self._filtered(plan, done, {})
+
+    def _each_done(
+        self, plan: Plan, jobs: Sequence[Job], progress: Progress
+    ) -> Iterator[Done]:
+        """In the order of the jobs."""
+        sizes = {job.path: size_of(job.path) for job in jobs}
+        total = sum(sizes.values())
+        # The largest first, so that none of them is left to one worker at the end.
+        places = sorted(range(len(jobs)), key=lambda place: -sizes[jobs[place].path])
+        results = shared_out(
+            functools.partial(Work, plan),
+            [jobs[place] for place in places],
+            self._config.workers,
+            lambda octets: progress(octets, total),
+        )
+        done = {places[at]: result for at, result in results}
+        return (done[place] for place in range(len(jobs)))
 
     def _plan(
         self, rules: Mapping[str, Condition], folder: Path, scratch: Path

@@ -13,6 +13,7 @@ from pcap_zmq.sinks.capture_parts import CaptureParts, Written
 from pcap_zmq.stages.sieve import Preparation, SieveCounts
 from pcap_zmq.tools.filter_inputs import Advanced, Found, Job, members_of, packets_in
 from pcap_zmq.tools.filter_sieves import sieves_for
+from pcap_zmq.tools.workers import More
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,17 @@ class Work:
         self._plan = plan
         self._new_sieve = sieves_for(plan.rules, plan.preparation)
 
-    def do(self, job: Job, passed: Passed, advanced: Advanced) -> Done:
-        """Makes all outputs of a file, or of each in an archive. passed: how far it is;
-        advanced: is told when that has changed. Raises ConfigError for a filter that
-        cannot be run on these packets, OutputError and OutputPermissionError."""
-        done = Done()
+    def __call__(self, job: Job, more: More, /) -> Done:
+        """Makes all outputs of a file, or of each in an archive. Raises ConfigError for
+        a filter that cannot be run on these packets, OutputError and
+        OutputPermissionError."""
+        done, passed, told = Done(), Passed(), 0
+
+        def advanced() -> None:
+            nonlocal told
+            more(passed.octets - told)
+            told = passed.octets
+
         for member, stem in members_of(job, passed, done.found):
             is_named = job.is_named and stem == job.stem
             self._filter(member, stem, done, advanced, is_named=is_named)

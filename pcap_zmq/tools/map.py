@@ -1,11 +1,10 @@
 """Surveys many capture files, as many at a time as there are workers."""
 
+import functools
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pcap_ffi import keep_freed_memory
 from pcap_zmq import options
@@ -25,14 +24,12 @@ from pcap_zmq.formats.capture_index import (
 )
 from pcap_zmq.tools.known_files import known_files
 from pcap_zmq.tools.whole_file import write_whole
+from pcap_zmq.tools.workers import Do, More, shared_out
 
 GROUP_BYTES = 8 << 20
 GROUP_FILES = 64
 """What a worker is given at once, at most, unless one file is larger: handing over
 costs about as much as a small file."""
-
-SHOWN_S = 0.2
-"""How often progress is, at least."""
 
 Found = list[tuple[Path, list[Entry]]]
 """What is known of some files."""
@@ -91,59 +88,14 @@ class Map:
         paths: Sequence[Path],
         sizes: dict[Path, int],
         advanced: Callable[[int], None],
-    ) -> Iterable[tuple[Path, list[Entry]]]:
+    ) -> Iterator[tuple[Path, list[Entry]]]:
+        workers = self._config.workers or os.cpu_count() or 1
         # The largest first, so that none of them is left to one worker at the end.
         paths = sorted(paths, key=lambda path: -sizes[path])
-        workers = min(self._config.workers or os.cpu_count() or 1, len(paths))
-        if workers > 1:
-            groups = _grouped(paths, sizes, workers)
-            yield from self._surveyed_by(workers, groups, advanced)
-            return
-        # Else the kernel clears every chunk's pages anew.
-        keep_freed_memory()
-        done = 0
-
-        def more(octets: int) -> None:
-            nonlocal done
-            done += octets
-            advanced(done)
-
-        for path in paths:
-            yield path, survey(path, hashes=self._config.hashes, advanced=more)
-
-    def _surveyed_by(
-        self,
-        workers: int,
-        groups: Sequence[Sequence[Path]],
-        advanced: Callable[[int], None],
-    ) -> Iterator[tuple[Path, list[Entry]]]:
-        # Here, since it takes as long to load as a small capture to look through.
-        import multiprocessing
-        from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-        from concurrent.futures.process import BrokenProcessPool
-
-        done = multiprocessing.Value("q")
-        with ProcessPoolExecutor(
-            workers, initializer=_begin_worker, initargs=(done,)
-        ) as pool:
-            try:
-                waiting = {
-                    pool.submit(_survey_all, group, self._config.hashes)
-                    for group in groups
-                }
-                while waiting:
-                    ready, waiting = wait(waiting, SHOWN_S, FIRST_COMPLETED)
-                    advanced(done.value)
-                    for future in ready:
-                        yield from future.result()
-            except BrokenProcessPool as error:
-                raise InputError(
-                    "a worker has died; is there enough memory? try fewer --workers"
-                ) from error
-            except BaseException:
-                for worker in multiprocessing.active_children():
-                    worker.terminate()
-                raise
+        groups = _grouped(paths, sizes, workers)
+        make = functools.partial(_surveyor, self._config.hashes)
+        for _, found in shared_out(make, groups, workers, advanced):
+            yield from found
 
     def _unchanged(self, path: Path, known: dict[str, list[Entry]]) -> list[Entry]:
         """What is known of it; nothing where that is not all that is asked for."""
@@ -213,21 +165,11 @@ def _grouped(
     return groups
 
 
-_done: Any = None
-"""Of a worker: octets that all of them have read, shared."""
-
-
-def _survey_all(paths: Sequence[Path], hashes: bool) -> Found:
-    def more(octets: int) -> None:
-        with _done.get_lock():
-            _done.value += octets
-
-    return [(path, survey(path, hashes=hashes, advanced=more)) for path in paths]
-
-
-def _begin_worker(done: Any) -> None:
-    """Ctrl-C ends a worker at once; the first process has the words for it."""
-    global _done
-    _done = done
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _surveyor(hashes: bool) -> Do[Sequence[Path], Found]:
+    # Else the kernel clears every chunk's pages anew.
     keep_freed_memory()
+
+    def do(paths: Sequence[Path], more: More, /) -> Found:
+        return [(path, survey(path, hashes=hashes, advanced=more)) for path in paths]
+
+    return do

@@ -142,7 +142,7 @@ def check_apart(config: WayOutConfig, paths: Sequence[str]) -> None:
     if config.is_receiver or not config.spec.has_path:
         return
     target = Path(config.spec.target)
-    if target.is_file() and any(is_same(path, target) for path in find(paths)):
+    if any(is_same(path, target) for path in find(paths)):
         raise ConfigError(
             f"{target} is one of the inputs: name another file for OUTPUT"
         )

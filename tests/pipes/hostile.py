@@ -17,6 +17,7 @@ from pcap_zmq.formats.wire import Message, MessageType, StreamId
 from testbed.waiting import wait_until
 
 PATIENCE_S = 20.0
+STALLED_S = 10.0
 GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x00NULL".ljust(32, b"\0") + bytes(32)
 READY = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER"
 MEBIBYTE = 1 << 20
@@ -89,10 +90,14 @@ def make_noise_after_the_greeting(port: int) -> None:
 
 
 def send_an_endless_message(port: int) -> None:
-    """Frames that each announce another, until the other end hangs up."""
+    """Frames that each announce another, until the other end hangs up. Or takes no
+    more: where a thousand came before it was cut off, ZeroMQ looks at it no more, and
+    closes it only when it has missed a heartbeat."""
     frame = b"\x03" + struct.pack(">Q", MEBIBYTE) + bytes(MEBIBYTE)
-    with connect(port) as connection, contextlib.suppress(ConnectionError):
+    over = contextlib.suppress(ConnectionError, TimeoutError)
+    with connect(port) as connection, over:
         shake(connection)
+        connection.settimeout(STALLED_S)
         # Bounded, so that a receiver that takes it all fails us in the end.
         for _ in range(4_096):
             connection.sendall(frame)
