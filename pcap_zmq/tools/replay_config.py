@@ -9,6 +9,7 @@ from pcap_zmq.formats.bpf import check_expression
 from pcap_zmq.policy.merge_plan import MergePlan, Order
 from pcap_zmq.stages.sift import Mtu
 from pcap_zmq.tools.file_tool import FileToolConfig
+from pcap_zmq.tools.output_spec import DEFAULT
 
 __all__ = ["MergePlan", "Mtu", "Order", "Pace", "ReplayConfig"]
 
@@ -106,6 +107,16 @@ class ReplayConfig(FileToolConfig):
                 "--timestamps now is for what records times: packets on an interface "
                 "carry none"
             )
+        way = self.way_out
+        others = {
+            "--format": way.defaults.format != DEFAULT.format,
+            "--overwrite": way.overwrite,
+            "--key": way.keys.key is not None,
+            "--peer-key": way.keys.peer_key is not None,
+        }
+        for option, is_given in others.items():
+            if is_given:
+                raise ConfigError(f"{option} is for other OUTPUTs than an interface")
         options.BUSY_WAIT_NS.check("--busy-wait (ns)", self.busy_wait_ns)
         options.LINGER_NS.check("--linger (ns)", self.linger_ns)
         options.REPORT_NS.check("--report (ns)", self.report_ns)

@@ -1,6 +1,7 @@
 """What makes no sense for a replay is refused before anything is opened."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from pcap_zmq.errors import ConfigError
 from pcap_zmq.policy.merge_plan import MergePlan
 from pcap_zmq.stages.sift import Mtu
+from pcap_zmq.tools.credentials import ClientKeys
+from pcap_zmq.tools.output_spec import DEFAULT
 from pcap_zmq.tools.replay import schedule_of
 from pcap_zmq.tools.replay_config import Pace, ReplayConfig
 from pcap_zmq.tools.way_out import WayOutConfig
@@ -109,3 +112,19 @@ def test_a_pace_says_when_packets_are_due(pace: Pace, gap_ns: int) -> None:
         else:
             assert taken.next_ns is None
             return
+
+
+@pytest.mark.parametrize(
+    ("values", "option"),
+    [
+        ({"overwrite": True}, "--overwrite"),
+        ({"defaults": replace(DEFAULT, format="pcapng")}, "--format"),
+        ({"keys": ClientKeys(key=Path("own"))}, "--key"),
+    ],
+)
+def test_what_an_interface_has_no_use_for_is_refused(
+    values: dict[str, Any], option: str
+) -> None:
+    way_out = WayOutConfig("interface:eth0", **values)
+    with pytest.raises(ConfigError, match=f"{option} is for other OUTPUTs"):
+        ReplayConfig(way_out, paths=("a.pcap",)).check()
