@@ -10,7 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -284,9 +284,7 @@ class _ToOutput:
             part = part_of(self._final)
             opened.callback(part.unlink, missing_ok=True)
             _make_part(part, self._final)
-            spec = OutputSpec(
-                Kind.FILE, str(part), linktype=spec.linktype, format=spec.format
-            )
+            spec = replace(spec, target=str(part))
         common = Common(
             counters=counters,
             nanoseconds=config.nanoseconds,

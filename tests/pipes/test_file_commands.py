@@ -67,3 +67,14 @@ def test_what_is_no_capture_is_passed_over_in_folders_and_told_of_where_it_is_na
 def test_standard_input_cannot_be_queued(tools: Tools, tmp_path: Path) -> None:
     code, said = run(tools, "dispatch", "-", tmp_path / "out.pcap")
     assert (code, "standard input cannot be queued" in said) == (2, True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_file_is_called_as_it_is_written(
+    command: str, tools: Tools, captures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "100%s.pcap"
+    code, said = run(tools, *COMMANDS[command], captures, out)
+    assert (code, said.count("Traceback")) == (0, 0)
+    assert out.stat().st_size == 24 + 16 + len(RECORDS[0].data)
+    assert [path for path in tmp_path.iterdir() if path.suffix == ".part"] == []
