@@ -36,6 +36,7 @@ ffi.set_source(
         "filter_ffi/dedup.h",
         "flow_ffi/flow.h",
         "flow_ffi/ip.h",
+        "flow_ffi/sip.h",
         "flow_ffi/within.h",
         "pcap_ffi/pcap_ffi.h",
         "pcap_ffi/tlv.h",

@@ -7,31 +7,13 @@
 #include <string.h>
 
 #include "ip.h"
+#include "sip.h"
 
 #define LANES 4
 #define STRIDE (LANES * sizeof(uint64_t))
 
 /* Above what a header of IPv4 may be, and what of one of IPv6 changes. */
 #define HEAD_MAX 60
-
-static inline uint64_t turned(uint64_t word, unsigned bits)
-{
-    return word << bits | word >> (64 - bits);
-}
-
-static inline void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = turned(v[1], 13) ^ v[0];
-    v[3] = turned(v[3], 16) ^ v[2];
-    v[0] = turned(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = turned(v[1], 17) ^ v[2];
-    v[3] = turned(v[3], 21) ^ v[0];
-    v[2] = turned(v[2], 32);
-}
 
 struct digest {
     uint64_t lanes[LANES][4];

@@ -26,6 +26,7 @@ ffi.set_source(
         "flow_ffi/flow.h",
         "flow_ffi/within.h",
         "flow_ffi/ip.h",
+        "flow_ffi/sip.h",
         "flow_ffi/heads.h",
         "pcap_ffi/pcap_ffi.h",
     ],

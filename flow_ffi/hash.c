@@ -2,25 +2,7 @@
  * (Aumasson, Bernstein: SipHash, a fast short-input PRF; one round a word and three at
  * the end, as in the hash tables of Rust and CPython). */
 #include "flow.h"
-
-static inline uint64_t turned(uint64_t word, unsigned bits)
-{
-    return word << bits | word >> (64 - bits);
-}
-
-static inline void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = turned(v[1], 13) ^ v[0];
-    v[3] = turned(v[3], 16) ^ v[2];
-    v[0] = turned(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = turned(v[1], 17) ^ v[2];
-    v[3] = turned(v[3], 21) ^ v[0];
-    v[2] = turned(v[2], 32);
-}
+#include "sip.h"
 
 /* Every bit of the number has a part in every bit of this one, and none is lost: the
  * finalizer of splitmix64. */
