@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.captures import prepare
+from bench.duel import MB, Duel, duel_table
 from bench.part import Plot, Section, Series, Verdict
 from bench.parts.startup import run_to_end
 from bench.pipes import tool
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PACKAGES = {"tcpdump": "tcpdump"}
 
-MB = 1_000_000
 GOAL = 1.0
 
 LARGE_BYTES, LARGE_BYTES_QUICK = 1 << 30, 8 << 20
@@ -48,26 +47,10 @@ once, whatever their number; tcpdump would run as often.
 
 
 @dataclass(slots=True)
-class Duel:
+class Filtered(Duel):
     """The same files through the same filter by either."""
 
-    name: str
     expression: str
-    paths: list[Path]
-    ours: list[Start] = field(default_factory=list)
-    theirs: list[Start] = field(default_factory=list)
-
-    @property
-    def octets(self) -> int:
-        return sum(path.stat().st_size for path in self.paths)
-
-    @property
-    def times(self) -> float:
-        """How many times as fast as they we are."""
-        ours, theirs = (
-            median(start.cpu_s for start in some) for some in (self.ours, self.theirs)
-        )
-        return theirs / ours
 
     def run(self, *, is_ours: bool, is_root: bool) -> None:
         """One of the two, once more."""
@@ -84,10 +67,6 @@ class Duel:
         finally:
             output.unlink(missing_ok=True)
 
-    def rates(self, starts: Sequence[Start]) -> list[float]:
-        """MB a second of processor time."""
-        return [self.octets / start.cpu_s / MB for start in starts]
-
     def _theirs(self) -> list[str]:
         if len(self.paths) == 1:
             return ["-r", str(self.paths[0])]
@@ -99,7 +78,7 @@ class Duel:
 def measure(bench: Bench) -> Section:
     """Both in turn, then ours by more and more filters."""
     paths = _make(bench)
-    duels = [Duel("most", MOST, paths[:1]), Duel("few", FEW, paths)]
+    duels = [Filtered("most", paths[:1], MOST), Filtered("few", paths, FEW)]
     for duel in duels:
         for turn, who in bench.in_turn(["pcap-zmq filter", "tcpdump"]):
             bench.say(f"filter: {duel.name}, run {turn + 1} of {bench.runs}: {who}")
@@ -109,7 +88,10 @@ def measure(bench: Bench) -> Section:
     )
     return Section(
         "Filtering capture files",
-        text + _table(duels) + "\n" + _many_table(_many(bench, paths[0]), duels[0]),
+        text
+        + duel_table(duels, "pcap-zmq filter", "tcpdump")
+        + "\n"
+        + _many_table(_many(bench, paths[0]), duels[0]),
         [
             Verdict(f"filter over tcpdump, {duel.name}", duel.times, GOAL, "times")
             for duel in duels
@@ -156,19 +138,6 @@ def _many(bench: Bench, path: Path) -> dict[int, list[Start]]:
         output = path.with_name(f"out-{name}-{turn}")
         found[int(name)].append(run_to_end([*argv, f"folder:{output}"]))
     return found
-
-
-def _table(duels: Sequence[Duel]) -> str:
-    rows = [
-        [
-            duel.name,
-            spread(duel.rates(duel.ours), digits=0),
-            spread(duel.rates(duel.theirs), digits=0),
-            f"**{duel.times:.2f}**",
-        ]
-        for duel in duels
-    ]
-    return table(["MB per CPU second", "pcap-zmq filter", "tcpdump", "times"], rows)
 
 
 def _many_table(many: dict[int, list[Start]], duel: Duel) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.captures import prepare
+from bench.duel import MB, Duel, duel_table
 from bench.part import Plot, Section, Series, Verdict
 from bench.parts.startup import run_to_end
 from bench.pipes import tool
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 PACKAGES = {"capinfos": "wireshark-common"}
 
-MB = 1_000_000
 GOAL = 3.0
 SCALING_GOAL = 0.75
 """Of what so many workers could do at best, on so many processors."""
@@ -56,27 +56,11 @@ compressed files the octets count as they lie there; undoing takes most of the t
 
 
 @dataclass(slots=True)
-class Duel:
+class Mapped(Duel):
     """The same files for either."""
 
-    name: str
-    paths: list[Path]
     hashes: bool = True
     goal: float | None = GOAL
-    ours: list[Start] = field(default_factory=list)
-    theirs: list[Start] = field(default_factory=list)
-
-    @property
-    def octets(self) -> int:
-        return sum(path.stat().st_size for path in self.paths)
-
-    @property
-    def times(self) -> float:
-        """How many times as fast as they we are."""
-        ours, theirs = (
-            median(start.cpu_s for start in some) for some in (self.ours, self.theirs)
-        )
-        return theirs / ours
 
     def run(self, *, is_ours: bool) -> None:
         """One of the two, once more."""
@@ -86,10 +70,6 @@ class Duel:
             argv = list(THEIRS if self.hashes else THEIRS_PLAIN)
         took = run_to_end([*argv, *map(str, self.paths)])
         (self.ours if is_ours else self.theirs).append(took)
-
-    def rates(self, starts: Sequence[Start]) -> list[float]:
-        """MB a second of processor time."""
-        return [self.octets / start.cpu_s / MB for start in starts]
 
 
 def measure(bench: Bench) -> Section:
@@ -107,13 +87,16 @@ def measure(bench: Bench) -> Section:
     )
     return Section(
         "Looking through capture files",
-        text + _table(duels) + "\n" + _scaling_table(scaled, large.octets),
+        text
+        + duel_table(duels, "pcap-zmq map", "capinfos")
+        + "\n"
+        + _scaling_table(scaled, large.octets),
         [*_verdicts(duels), *_scaling_verdicts(scaled)],
         [_plot(duels)],
     )
 
 
-def _make(bench: Bench) -> list[Duel]:
+def _make(bench: Bench) -> list[Mapped]:
     """The files of each set; several names of one where the same is read again."""
     records = prepare(bench.captures, bench.directory).read_bytes()[FILE_HEADER_LENGTH:]
     folder = bench.directory / "map"
@@ -134,12 +117,12 @@ def _make(bench: Bench) -> list[Duel]:
     names_plain = NAMES_QUICK if quick else NAMES_PLAIN
     smalls = _named(small, SMALL_FILES_QUICK if quick else SMALL_FILES)
     return [
-        Duel("large files", _named(large, names)),
-        Duel("large files, plain", _named(large, names_plain, "plain"), hashes=False),
-        Duel("small files", smalls),
-        Duel("small files, plain", smalls, hashes=False, goal=None),
-        Duel("a large file, gzip", _named(compressed, 1), goal=None),
-        Duel(
+        Mapped("large files", _named(large, names)),
+        Mapped("large files, plain", _named(large, names_plain, "plain"), hashes=False),
+        Mapped("small files", smalls),
+        Mapped("small files, plain", smalls, hashes=False, goal=None),
+        Mapped("a large file, gzip", _named(compressed, 1), goal=None),
+        Mapped(
             "the same, plain", _named(compressed, 1, "plain"), hashes=False, goal=None
         ),
     ]
@@ -164,19 +147,6 @@ def _scaled(bench: Bench, paths: Sequence[Path]) -> dict[int, list[Start]]:
     return scaled
 
 
-def _table(duels: Sequence[Duel]) -> str:
-    rows = [
-        [
-            duel.name,
-            spread(duel.rates(duel.ours), digits=0),
-            spread(duel.rates(duel.theirs), digits=0),
-            f"**{duel.times:.2f}**",
-        ]
-        for duel in duels
-    ]
-    return table(["MB per CPU second", "pcap-zmq map", "capinfos", "times"], rows)
-
-
 def _scaling_table(scaled: dict[int, list[Start]], octets: int) -> str:
     rows = [
         [
@@ -189,7 +159,7 @@ def _scaling_table(scaled: dict[int, list[Start]], octets: int) -> str:
     return "Large files, with hashes:\n\n" + table(["workers", "MB/s", "seconds"], rows)
 
 
-def _verdicts(duels: Sequence[Duel]) -> list[Verdict]:
+def _verdicts(duels: Sequence[Mapped]) -> list[Verdict]:
     return [
         Verdict(f"map over capinfos, {duel.name}", duel.times, duel.goal, "times")
         for duel in duels
@@ -214,7 +184,7 @@ def _scaling_verdicts(scaled: dict[int, list[Start]]) -> list[Verdict]:
     ]
 
 
-def _plot(duels: Sequence[Duel]) -> Plot:
+def _plot(duels: Sequence[Mapped]) -> Plot:
     return Plot(
         "map",
         "Looking through capture files",
