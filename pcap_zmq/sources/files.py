@@ -1,6 +1,6 @@
 """Capture files in, batches out: whatever reads them, ahead of the loop."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 from pcap_zmq.counters import FilesCounters
 from pcap_zmq.formats.file_part import FilePart
@@ -12,14 +12,14 @@ from pcap_zmq.sources.read_ahead import ReadAhead
 READ_AHEAD = 2
 
 
-class FilesSource:
-    """packets: as `captures.packets` or `captures.merged` gives them, run in a thread
-    from now on."""
+class AheadSource:
+    """packets: run in a thread from now on. count: is told of the packets that are
+    read from here."""
 
     def __init__(
-        self, packets: Generator[Batch, None, None], counters: FilesCounters
+        self, packets: Generator[Batch, None, None], count: Callable[[int], None]
     ) -> None:
-        self._counters = counters
+        self._count = count
         self._ahead = ReadAhead(packets, READ_AHEAD)
 
     @property
@@ -42,13 +42,11 @@ class FilesSource:
         """The next batch that has been read ahead."""
         batch = self._ahead.get()
         if batch is not None:
-            self._counters.read += batch.count
+            self._count(batch.count)
         return batch
 
     def settle(self, receipt: object, now: Instant) -> None:
-        """It has arrived."""
-        if isinstance(receipt, FilePart | FileParts):
-            receipt.settle()
+        """A file wants no acknowledgement."""
 
     def stop(self, now: Instant) -> None:
         """The rest stays unread."""
@@ -61,3 +59,21 @@ class FilesSource:
     def close(self) -> None:
         """Ends the thread, unless it is stuck in reading."""
         self._ahead.close()
+
+
+class FilesSource(AheadSource):
+    """packets: as `captures.packets` or `captures.merged` gives them."""
+
+    def __init__(
+        self, packets: Generator[Batch, None, None], counters: FilesCounters
+    ) -> None:
+        super().__init__(packets, self._note)
+        self._counters = counters
+
+    def settle(self, receipt: object, now: Instant) -> None:
+        """It has arrived."""
+        if isinstance(receipt, FilePart | FileParts):
+            receipt.settle()
+
+    def _note(self, packets: int) -> None:
+        self._counters.read += packets

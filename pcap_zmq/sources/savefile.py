@@ -4,20 +4,15 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterable
 
 from pcap_zmq.captures.capture_file import CaptureFile, Descriptor
 from pcap_zmq.captures.packets import batches
 from pcap_zmq.counters import SenderCounters
 from pcap_zmq.errors import ConfigError, InputError, InputPermissionError
-from pcap_zmq.packet import Batch, Instant
-from pcap_zmq.poll import Watch
-from pcap_zmq.sources.read_ahead import ReadAhead
-
-READ_AHEAD = 2
+from pcap_zmq.sources.files import AheadSource
 
 
-class SavefileSource:
+class SavefileSource(AheadSource):
     """path: a file or FIFO; "-": standard input. gzip, xz, zstd and lz4 are undone
     where the first octets say so. fd: what `open_input` has opened of it, owned from
     here on; None: it is opened here. Raises InputError where it cannot be opened,
@@ -44,52 +39,21 @@ class SavefileSource:
             self._close_input()
             raise
         self.linktype = file.linktype
-        self._ahead = ReadAhead(batches(file, batch_bytes, batch_age_ns), READ_AHEAD)
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What the stream has ended by, if not by its end."""
-        return self._ahead.failure
+        super().__init__(batches(file, batch_bytes, batch_age_ns), self._note)
 
     @property
     def held_packets(self) -> int:
         """None: packets count as received when they are read from here."""
         return 0
 
-    def serve(self, now: Instant) -> None:
-        """The thread does what there is to do."""
-
-    def watch(self, wanted: bool) -> Iterable[Watch]:
-        """Readable while a batch lies ready."""
-        return self._ahead.watch() if wanted else ()
-
-    def due(self) -> int | None:
-        """Never: the thread wakes the loop."""
-        return None
-
-    def read(self, now: Instant) -> Batch | None:
-        """The next batch that has been read ahead."""
-        batch = self._ahead.get()
-        if batch is not None:
-            self._counters.received += batch.count
-        return batch
-
-    def settle(self, receipt: object, now: Instant) -> None:
-        """A file wants no acknowledgement."""
-
-    def stop(self, now: Instant) -> None:
-        """The rest of the file stays unread."""
-        self._ahead.stop()
-
-    def is_exhausted(self) -> bool:
-        """The end of the file, or a stop."""
-        return self._ahead.is_exhausted()
-
     def close(self) -> None:
         """Closes the file, unless it is being read: then the end of the process
         does."""
         if self._ahead.close():
             self._close_input()
+
+    def _note(self, packets: int) -> None:
+        self._counters.received += packets
 
     def _close_input(self) -> None:
         if self._owns_fd and self._fd >= 0:
