@@ -10,8 +10,9 @@ from tests.pipes.tools import Tools
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Iterator[Tools]:
-    """Starts our commands; none outlives the test."""
-    with Tools(tmp_path) as tools:
+    """Starts our commands, which log beside what the test makes; none outlives it."""
+    (tmp_path / "logs").mkdir()
+    with Tools(tmp_path / "logs") as tools:
         yield tools
 
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,6 @@ NOTICED = 2_500
 RULE = f"""
 alert udp any any -> any 5001 (msg:"noticed"; content:"|{NOTICED:016x}|"; sid:7;)
 """
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with Tools(tmp_path) as tools:
-        yield tools
 
 
 @pytest.mark.skipif(not Suricata.is_installed(), reason="suricata is not installed")

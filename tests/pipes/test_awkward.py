@@ -6,7 +6,6 @@ import json
 import subprocess
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ from tests.support.awkward import AWKWARD, BEGINS_NS, CLIENT_PORT, SERVER_PORT, 
 
 Seen = tuple[int, int, int, bytes]
 """A packet that came out: link type, time, octets on the wire, octets."""
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    (tmp_path / "logs").mkdir()
-    with Tools(tmp_path / "logs") as tools:
-        yield tools
 
 
 @pytest.fixture(scope="module")

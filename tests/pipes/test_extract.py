@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,6 @@ EVENT = json.dumps(
     }
 )
 OTHER = EVENT.replace("5001", "5002")
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    (tmp_path / "logs").mkdir()
-    with Tools(tmp_path / "logs") as tools:
-        yield tools
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What all commands that read capture files have in common."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ COMMANDS = {
     "replay": ("replay", "--topspeed"),
     "filter": ("filter", "--filter", "greater 0"),
 }
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    (tmp_path / "logs").mkdir()
-    with Tools(tmp_path / "logs") as tools:
-        yield tools
 
 
 @pytest.fixture

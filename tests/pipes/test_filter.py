@@ -9,7 +9,7 @@ import signal
 import struct
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -42,13 +42,6 @@ def in_vxlan(frame: bytes) -> bytes:
 
 def in_ip(frame: bytes) -> bytes:
     return framed(ip4("172.16.0.1", "172.16.0.2", 4, frame[14:]))
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    (tmp_path / "logs").mkdir()
-    with Tools(tmp_path / "logs") as tools:
-        yield tools
 
 
 @pytest.fixture

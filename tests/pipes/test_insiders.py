@@ -21,12 +21,6 @@ MANY = 1000
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with Tools(tmp_path) as tools:
-        yield tools
-
-
-@pytest.fixture
 def peer() -> Iterator[zmq.Socket[bytes]]:
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,6 @@ from tests.pipes.tools import PATIENCE_S, Tools
 
 PACKETS = range(3_000)
 S = 10**9
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    (tmp_path / "logs").mkdir()
-    with Tools(tmp_path / "logs") as tools:
-        yield tools
 
 
 @pytest.fixture

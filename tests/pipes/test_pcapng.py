@@ -6,7 +6,6 @@ import shutil
 import struct
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +28,6 @@ def needs(*programs: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
         bool(missing), reason=f"{', '.join(missing)} is not installed"
     )
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with Tools(tmp_path) as tools:
-        yield tools
 
 
 def send_both(tools: Tools, directory: Path, address: str, receiver: Tool) -> None:

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from tests.pipes.guarded import Keys
 from tests.pipes.tools import PATIENCE_S, Tool, Tools
 
 PACKETS = range(2_000)
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with Tools(tmp_path) as tools:
-        yield tools
 
 
 @pytest.fixture

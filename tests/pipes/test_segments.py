@@ -2,7 +2,6 @@
 what was logged, whoever reads it and in how many parts."""
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,12 +44,6 @@ def expected() -> list[bytes]:
         for n in range(PACKETS)
         for segment in super_packet(n).segments(MTU)
     ]
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with Tools(tmp_path) as tools:
-        yield tools
 
 
 @pytest.fixture

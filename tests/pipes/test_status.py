@@ -25,12 +25,6 @@ PACKETS = range(1000)
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with Tools(tmp_path) as tools:
-        yield tools
-
-
-@pytest.fixture
 def savefile(tmp_path: Path) -> Path:
     path = tmp_path / "some.pcap"
     packets.write(path, PACKETS)
